@@ -1,0 +1,60 @@
+# Every target sets up what it needs from nothing: Python 3.11, make and a C compiler are enough.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.run-ready
+DEV := $(VENV)/.dev-ready
+ARGS ?=
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Fleetcast needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "This Python has no venv module (on Debian: apt install python3-venv)" >&2; exit 1; }
+
+$(RUN): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what Fleetcast needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUN)
+	@echo "Installing the tools for tests and checks into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+run: $(RUN) ## Everything on embedded servers, the dashboard, and a demo broadcast under way
+	@$(BIN)/fleetcast up --demo $(ARGS)
+
+demo: $(RUN) ## A demo broadcast to its end without a terminal; exit code 0 only if every check holds
+	@$(BIN)/fleetcast demo $(ARGS)
+
+test: $(DEV) ## Every test; ARGS="..." goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## Format, lint, types, import contracts, file sizes
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/file_sizes.py
+
+format: $(DEV) ## Format the code and apply safe fixes
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade \
+		pyproject.toml --group build -o requirements.lock --custom-compile-command "make lock" --quiet
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock \
+		--custom-compile-command "make lock" --quiet
+
+clean: ## Remove the virtual environment and caches (never data)
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+.PHONY: help run demo test check format lock clean

@@ -1,0 +1,1 @@
+"""Fleetcast: self-hosted WhatsApp broadcasts."""

@@ -1,0 +1,139 @@
+"""The life of a message: its statuses, the allowed transitions, and the reasons that explain an end.
+
+This module is the source; the figure in `docs/message-lifecycle.md` and the trigger in the database are tested
+against it. It is separate from everything that moves a message because everything that does must agree on it.
+"""
+
+from enum import StrEnum
+
+
+class MessageStatus(StrEnum):
+    """Where a message is. The words are the database's enum `message_status`."""
+
+    PENDING = "pending"
+    """Waits for its time, its device or its turn."""
+    QUEUED = "queued"
+    """In its device's short window, hinted to the sender that owns the device's shard."""
+    SENDING = "sending"
+    """Claimed; committed before the first byte leaves."""
+    IN_DOUBT = "in_doubt"
+    """It may or may not have left. Nobody guesses: evidence or the end of a window decides."""
+    SENT = "sent"
+    """WhatsApp's server (or the simulator) accepted it. Delivery is a second column."""
+    FAILED = "failed"
+    """Certain: refused or impossible. Or, with reason `unconfirmed`, in doubt until its window ended."""
+    SKIPPED = "skipped"
+    """Policy kept it back; the reason says which."""
+    CANCELLED = "cancelled"
+    """A person ended its campaign or sequence."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether work on the message can still follow without a person's decision."""
+        return self in OPEN
+
+
+OPEN = frozenset({MessageStatus.PENDING, MessageStatus.QUEUED, MessageStatus.SENDING, MessageStatus.IN_DOUBT})
+TERMINAL = frozenset(MessageStatus) - OPEN
+
+_S = MessageStatus
+TRANSITIONS: dict[MessageStatus, dict[MessageStatus, tuple[str, ...]]] = {
+    _S.PENDING: {_S.QUEUED: ("T1",), _S.SKIPPED: ("T7",), _S.CANCELLED: ("T7",), _S.SENT: ("T6",)},
+    _S.QUEUED: {
+        _S.SENDING: ("T2",),
+        _S.PENDING: ("T4",),
+        _S.SKIPPED: ("T7",),
+        _S.CANCELLED: ("T7",),
+        _S.SENT: ("T6",),
+    },
+    _S.SENDING: {
+        _S.SENT: ("T3a", "T6"),
+        _S.FAILED: ("T3b",),
+        _S.PENDING: ("T3c",),
+        _S.IN_DOUBT: ("T3d", "T5"),
+    },
+    _S.IN_DOUBT: {_S.SENT: ("T5a",), _S.FAILED: ("T5b",), _S.PENDING: ("T5c",)},
+    _S.SENT: {_S.FAILED: ("T6",)},
+    _S.FAILED: {_S.SENT: ("T6",), _S.PENDING: ("T8", "T8u")},
+    _S.SKIPPED: {_S.PENDING: ("T8",)},
+    _S.CANCELLED: {},
+}
+"""from → to → the names of the transitions in `docs/message-lifecycle.md`. Every other pair is refused."""
+
+
+def is_allowed(before: MessageStatus, after: MessageStatus) -> bool:
+    """Whether the life cycle has a transition between the two statuses."""
+    return after in TRANSITIONS[before]
+
+
+class Delivery(StrEnum):
+    """What the recipient's phone reported. It only grows: none < delivered < read."""
+
+    NONE = "none"
+    DELIVERED = "delivered"
+    READ = "read"
+
+
+class Reason(StrEnum):
+    """Why a row was skipped, failed or put off. One list for the whole product; pages and reports translate it."""
+
+    # skipped
+    OPT_OUT = "opt_out"
+    """The person is on the workspace's suppression list."""
+    DEVICE_OFFLINE = "device_offline"
+    """The device was not ready when the deadline came, or at once where the campaign chose `when_offline = skip`."""
+    DEVICE_REMOVED = "device_removed"
+    EXPIRED = "expired"
+    """The deadline came while the device was ready: there were more messages than time."""
+    MISSING_VARIABLE = "missing_variable"
+    """The text needs a variable that this lead does not have."""
+    # failed, certain
+    NOT_ON_WHATSAPP = "not_on_whatsapp"
+    RECIPIENT_REFUSED = "recipient_refused"
+    CONTENT_REFUSED = "content_refused"
+    DEVICE_REFUSED = "device_refused"
+    """The number itself may not send: banned, logged out or restricted."""
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    POISON = "poison"
+    """Three senders crashed on this row."""
+    CONTENT_CHANGED = "content_changed"
+    """A retry rendered to other bytes than the first attempt; nothing was sent."""
+    # failed, uncertain
+    UNCONFIRMED = "unconfirmed"
+    """In doubt until its window ended: it may have arrived."""
+    # put off
+    RATE_LIMITED = "rate_limited"
+    DISCONNECTED = "disconnected"
+    TRANSPORT_TROUBLE = "transport_trouble"
+    RELEASED = "released"
+    """Claimed, but too late for the first byte; certainly not sent."""
+    # in doubt
+    NO_ANSWER = "no_answer"
+    SENDER_LOST = "sender_lost"
+    """The sender that had claimed the row is gone."""
+
+
+class Outcome(StrEnum):
+    """How an attempt ended when it was not plainly accepted."""
+
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+
+
+class Resolution(StrEnum):
+    """By what a `sent` row is known to be sent."""
+
+    ANSWER = "answer"
+    """The transport's own answer to the attempt."""
+    RECEIPT = "receipt"
+    LEDGER = "ledger"
+    SPOOL = "spool"
+    PERSON = "person"
+
+
+PRIORITY_REPLY, PRIORITY_SINGLE, PRIORITY_SEQUENCE, PRIORITY_CAMPAIGN = 0, 1, 2, 3
+"""Order within a device's window; the lower goes first."""
+
+MAX_ATTEMPTS = 4
+MAX_CRASHES = 3

@@ -1,0 +1,1 @@
+"""The long-running loops, one a module."""

@@ -1,0 +1,80 @@
+"""Every setting, with unit and default, read once at the edge of the process.
+
+All names begin with `FLEETCAST_` but three, which are the names that hosting platforms set: `DATABASE_URL`,
+`REDIS_URL`, `PORT`. No setting is needed to start: without them Fleetcast runs its own servers.
+"""
+
+import os
+import sys
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fleetcast.errors import ConfigurationError
+
+
+class Mode(StrEnum):
+    """What this installation is for."""
+
+    STANDARD = "standard"
+    PRODUCTION = "production"
+    """Refuses everything that exists for tests: clock offsets, failpoints, the simulator's misbehaviour."""
+
+
+def default_data_directory() -> Path:
+    """`/var/lib/fleetcast` for root, else the user's own data folder (XDG; Application Support on macOS)."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/fleetcast")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "fleetcast"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "fleetcast"
+
+
+class Settings(BaseSettings):
+    """The settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="FLEETCAST_", frozen=True, extra="ignore", populate_by_name=True)
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL"),
+        description="postgresql://user:password@host/name. Without it: the embedded PostgreSQL.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_URL"),
+        description="redis://host:6379/0 of a Redis or Valkey server. Without it: the embedded Valkey.",
+    )
+    port: int = Field(
+        default=8080, ge=0, le=65535, validation_alias=AliasChoices("PORT"), description="Of the dashboard."
+    )
+    host: str = Field(default="127.0.0.1", description="Address the dashboard listens on; loopback until accounts exist.")
+    data: Path = Field(default_factory=default_data_directory, description="Data directory of this node.")
+    mode: Mode = Field(default=Mode.STANDARD)
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    log_format: str = Field(default="auto", pattern="^(auto|json|console)$", description="auto: console on a terminal.")
+    redis_prefix: str = Field(default="fleetcast", min_length=1, description="First part of every key in Redis.")
+    simulator_socket: Path | None = Field(
+        default=None, description="Unix socket of the simulator. Without it: `simulator.sock` in the run folder."
+    )
+    lease_seconds: float = Field(default=15.0, gt=0, le=300, description="How long a shard's lease holds unrenewed.")
+    media_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest picture or document, in bytes.")
+
+    @cached_property
+    def production(self) -> bool:
+        """Whether test-only devices are refused."""
+        return self.mode is Mode.PRODUCTION
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment; a wrong value becomes one sentence that names the setting and never prints a secret."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"FLEETCAST_{name.upper()}"
+        raise ConfigurationError(f"Setting {variable}: {first['msg']}.") from None

@@ -1,0 +1,183 @@
+"""Connections to PostgreSQL: the pool for use cases, single connections for the hot loops, and the checks at start.
+
+Separate from the statements because how we connect (versions, features, poolers, names of servers in errors) changes
+for other reasons than what we ask.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+from fleetcast.errors import ConfigurationError, FleetcastError, Unavailable
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+"""What every store function takes: an open connection, usually inside a transaction."""
+Row = asyncpg.Record
+
+MINIMUM_VERSION = (15, 0)
+
+HOT_SESSION = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""For the loops that move messages: keyed access only, planned once, whatever ANALYZE saw of transient states."""
+
+_TROUBLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+)
+
+
+def server_name(dsn: str) -> str:
+    """Where a DSN points, for people: host and database, never user or password."""
+    parts = urlsplit(dsn)
+    host = parts.hostname or parse_qs(parts.query).get("host", ["localhost"])[0]
+    return f"{host}:{parts.port}" if parts.port else host
+
+
+@contextlib.contextmanager
+def reachable(name: str) -> Iterator[None]:
+    """Turn the driver's many ways of saying "not there" into one sentence."""
+    try:
+        yield
+    except FleetcastError:
+        raise
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError):
+        raise ConfigurationError(
+            f"PostgreSQL at {name} refused the user or password: correct DATABASE_URL."
+        ) from None
+    except asyncpg.InvalidCatalogNameError:
+        raise ConfigurationError(
+            f"PostgreSQL at {name} has no such database: create it, or correct the name in DATABASE_URL."
+        ) from None
+    except _TROUBLE as error:
+        raise Unavailable(f"PostgreSQL at {name} does not answer ({type(error).__name__}).") from error
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+class Database:
+    """One PostgreSQL database. Open with `async with Database(dsn)`."""
+
+    def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
+        self.dsn = dsn
+        self.name = server_name(dsn)
+        self._pool_size = pool_size
+        self._pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        with reachable(self.name):
+            self._pool = await asyncpg.create_pool(
+                self.dsn, min_size=0, max_size=self._pool_size, init=_prepare_connection, timeout=10
+            )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.terminate() if kind is not None else await self._pool.close()
+            self._pool = None
+
+    @property
+    def pool(self) -> asyncpg.Pool:
+        """The pool; an error of the programmer when the database is not open."""
+        if self._pool is None:
+            raise RuntimeError("the database is not open: use `async with`")
+        return self._pool
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection without a transaction: each statement commits by itself."""
+        with reachable(self.name):
+            async with self.pool.acquire(timeout=10) as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A transaction; commits at the end, rolls back on any error."""
+        with reachable(self.name):
+            async with self.pool.acquire(timeout=10) as connection, connection.transaction():
+                yield connection
+
+    async def dedicated(self, *, hot: bool = False, application: str = "fleetcast") -> asyncpg.Connection:
+        """A connection of one's own for a loop. `hot` plans for keyed access. The caller closes it."""
+        settings = {"application_name": application} | (HOT_SESSION if hot else {})
+        with reachable(self.name):
+            connection: asyncpg.Connection = await asyncpg.connect(self.dsn, server_settings=settings, timeout=10)
+            await _prepare_connection(connection)
+        return connection
+
+
+async def check_server(dsn: str) -> str:
+    """Try the server: version, features, no transaction pooler in between. Returns the version for people.
+
+    Raises ConfigurationError with what is wrong and what to do, Unavailable when nothing answers.
+    """
+    name = server_name(dsn)
+    with reachable(name):
+        connection = await asyncpg.connect(dsn, timeout=10, statement_cache_size=0)
+        try:
+            version = connection.get_server_version()
+            if (version.major, version.minor) < MINIMUM_VERSION:
+                raise ConfigurationError(
+                    f"PostgreSQL at {name} is version {version.major}.{version.minor}; "
+                    f"Fleetcast needs {MINIMUM_VERSION[0]} or newer."
+                )
+            await _refuse_pooler(connection, name)
+            encoding = await connection.fetchval("SHOW server_encoding")
+            if encoding != "UTF8":
+                raise ConfigurationError(f"The database at {name} has encoding {encoding}; Fleetcast needs UTF8.")
+            if await connection.fetchval("SELECT pg_is_in_recovery()"):
+                raise ConfigurationError(f"PostgreSQL at {name} is a read-only standby: point DATABASE_URL at the primary.")
+            if not await connection.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')"):
+                raise ConfigurationError(f"The user in DATABASE_URL may not create tables in the database at {name}.")
+            return str(await connection.fetchval("SHOW server_version"))
+        finally:
+            await connection.close(timeout=5)
+
+
+async def _refuse_pooler(connection: asyncpg.Connection, name: str) -> None:
+    """A transaction pooler gives every statement another backend: locks and prepared statements do not survive."""
+    complaint = ConfigurationError(
+        f"Between Fleetcast and PostgreSQL at {name} stands a transaction pooler (such as PgBouncer in transaction "
+        "mode): use the direct address, or a pooler in session mode."
+    )
+    try:
+        first = await connection.fetchval("SELECT pg_backend_pid()")
+        if first != connection.get_server_pid():
+            raise complaint
+        async with asyncio.timeout(10):
+            await connection.execute("SET fleetcast.probe = 'here'")
+            for _ in range(5):
+                row = await connection.fetchrow(
+                    "SELECT pg_backend_pid() AS pid, current_setting('fleetcast.probe', true) AS probe"
+                )
+                if row is None or row["pid"] != first or row["probe"] != "here":
+                    raise complaint
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError, asyncpg.ProtocolViolationError):
+        raise complaint from None
+
+
+async def clock_offset(connection: Connection) -> timedelta:
+    """The test-only offset of `fleetcast_now()`."""
+    offset: timedelta = await connection.fetchval("SELECT clock_offset FROM installation")
+    return offset

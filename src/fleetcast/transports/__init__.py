@@ -1,0 +1,1 @@
+"""How messages leave: one contract, one conformance suite, and a package for each way."""

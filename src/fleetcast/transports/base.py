@@ -1,0 +1,166 @@
+"""The contract between the sender and a way to WhatsApp, on one screen.
+
+Everything above this line of the code knows only these types; a transport knows nothing of campaigns, leads or SQL.
+`tests/transports/contract.py` is the suite that every transport passes, the simulator first of all.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from fleetcast.domain.device import DeviceState
+from fleetcast.domain.identifiers import DeviceId, Phone, Reference
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHandle:
+    """A device as a transport sees it."""
+
+    id: DeviceId
+    phone: Phone | None = None
+    """The number's own identity, once known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A picture or document to send, already sniffed and bounded."""
+
+    sha256: str
+    mime: str
+    filename: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """One message, rendered: what goes out is exactly this."""
+
+    device: DeviceId
+    recipient: Phone
+    reference: Reference
+    """Ours, of this attempt; carried to the provider where it can carry one."""
+    text: str
+    media: Media | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the message. `provider_id` is its name of it, unique per device."""
+
+    provider_id: str
+
+
+class EventKind(StrEnum):
+    """What can come in."""
+
+    RECEIPT = "receipt"
+    REPLY = "reply"
+    STATE = "state"
+
+
+class ReceiptKind(StrEnum):
+    """What a receipt says. `failed` can come after `accepted`."""
+
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The provider's word on a message already accepted; may come early, late, repeated or out of order."""
+
+    event_id: str
+    device: DeviceId
+    provider_id: str
+    kind: ReceiptKind
+    at: datetime
+    reference: Reference | None = None
+    """Ours, when the provider gives it back: evidence even where the answer to the send was lost."""
+    recipient: Phone | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A message from a person to one of our devices."""
+
+    event_id: str
+    device: DeviceId
+    sender: Phone
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A device's connection changed. `reason` is in plain words; `until` bounds a restriction."""
+
+    event_id: str
+    device: DeviceId
+    state: DeviceState
+    at: datetime
+    reason: str = ""
+    until: datetime | None = None
+
+
+Inbound = Receipt | Reply | StateChange
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Inbound events in the order in which they came. `token` is handed back once they are durable."""
+
+    events: tuple[Inbound, ...]
+    token: object = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer of a provider that can be asked about an attempt.
+
+    `provider_id` None means proof of absence: the provider sealed the reference and will refuse it from now on.
+    """
+
+    reference: Reference
+    provider_id: str | None
+
+
+class Transport(Protocol):
+    """One way to WhatsApp. Safe to use from one event loop; every method may be called in any order after `start`."""
+
+    grace: float
+    """Seconds after a lost lease before an attempt of another process counts as orphaned."""
+    doubt_window: float
+    """Seconds an attempt stays in doubt before it is called unconfirmed."""
+
+    async def start(self) -> None:
+        """Connect what all devices share. Raises `fleetcast.errors.Unavailable`."""
+
+    async def stop(self) -> None:
+        """Close everything; open sends end with `Unknown` or `NotSent`. Idempotent."""
+
+    async def open(self, device: DeviceHandle) -> None:
+        """Bring the device's session up. Its state arrives as a StateChange. Idempotent."""
+
+    async def close(self, device: DeviceId) -> None:
+        """End the device's session without logging it out. Idempotent."""
+
+    async def send(self, message: Outbound, timeout: float) -> Accepted:
+        """Send one message within `timeout` seconds.
+
+        Raises a `fleetcast.transports.errors.SendError`, never anything else: a time-out is `Unknown`.
+        """
+
+    def events(self) -> AsyncIterator[EventBatch]:
+        """Inbound events. A batch that is not confirmed comes again after a reconnect."""
+
+    async def confirm(self, batch: EventBatch) -> None:
+        """The batch is durable and need not be repeated."""
+
+    async def health(self) -> bool:
+        """Whether the shared connection answers now."""
+
+    async def find(self, references: Sequence[Reference]) -> list[Finding]:
+        """Ask what became of attempts. An empty list where the provider cannot be asked."""
