@@ -1,0 +1,185 @@
+"""Use cases of devices: add, find, pause, pace, and what the transports report of their connection.
+
+Whatever takes a device out of work gives its queued rows back in the same transaction (T4), so that no sender can
+start one of them after the commit. Senders are nudged after the commit.
+"""
+
+from datetime import datetime
+
+from fleetcast.domain.device import DeviceState, TransportKind
+from fleetcast.domain.identifiers import DeviceId, WorkspaceId
+from fleetcast.domain.pacing import Pace
+from fleetcast.errors import InvalidInput, NotFound
+from fleetcast.runtime import Runtime
+from fleetcast.services.naming import checked_name
+from fleetcast.services.workspaces import checked_region
+from fleetcast.store import audit, devices, transitions
+from fleetcast.store.connection import Connection
+from fleetcast.store.devices import Device
+
+__all__ = [
+    "DEFAULT_MAX_DELAY",
+    "DEFAULT_MIN_DELAY",
+    "Device",
+    "add_device",
+    "find_device",
+    "list_devices",
+    "pause_device",
+    "resume_device",
+    "set_pace",
+    "set_state",
+]
+
+DEFAULT_MIN_DELAY, DEFAULT_MAX_DELAY = 10.0, 30.0
+"""Seconds between two sends of a device that was given no pace."""
+
+_FIRST_STATE = {
+    TransportKind.SIMULATOR: DeviceState.CONNECTING,
+    TransportKind.LINKED: DeviceState.UNPAIRED,
+    TransportKind.CLOUD: DeviceState.CONNECTING,
+}
+
+
+def _checked_transport(name: str) -> TransportKind:
+    try:
+        return TransportKind(name)
+    except ValueError:
+        known = ", ".join(TransportKind)
+        raise InvalidInput("transport", f"'{name}' is not a transport; known are {known}") from None
+
+
+async def add_device(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    name: str,
+    *,
+    transport: str = TransportKind.SIMULATOR,
+    region: str | None = None,
+    min_delay: float = DEFAULT_MIN_DELAY,
+    max_delay: float = DEFAULT_MAX_DELAY,
+    state: DeviceState | None = None,
+    actor: str = "system",
+) -> Device:
+    """Add a device; delays in seconds. Its sender opens it, which brings it online.
+
+    Raises InvalidInput for a name that is empty or taken in this workspace (capitals make no difference), an unknown
+    transport or country, or a pace that cannot be.
+    """
+    name, kind, pace = checked_name(name), _checked_transport(transport), Pace(min_delay, max_delay)
+    country = None if region is None else checked_region(region)
+    async with runtime.db.transaction() as connection:
+        made = await devices.insert(
+            connection,
+            workspace_id,
+            name,
+            transport=kind,
+            state=state or _FIRST_STATE[kind],
+            region=country,
+            min_delay=pace.min_delay,
+            max_delay=pace.max_delay,
+        )
+        if made is None:
+            raise InvalidInput("name", f"a device called '{name}' already exists; choose another name")
+        after = {"transport": kind.value, "min_delay": pace.min_delay, "max_delay": pace.max_delay}
+        await audit.record(connection, workspace_id, actor, "device.add", name, after=after)
+    await runtime.nudges.devices(made.id)
+    return made
+
+
+async def find_device(runtime: Runtime, workspace_id: WorkspaceId, name: str) -> Device:
+    """The device of that name; capitals make no difference. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found = await devices.by_name(connection, workspace_id, name.strip())
+    if found is None:
+        raise NotFound(f"There is no device called '{name}'. `fleetcast device list` shows all.")
+    return found
+
+
+async def list_devices(runtime: Runtime, workspace_id: WorkspaceId) -> list[Device]:
+    """All devices of the workspace, by name."""
+    async with runtime.db.connection() as connection:
+        return await devices.of_workspace(connection, workspace_id)
+
+
+async def _lock(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> Device:
+    found = await devices.locked(connection, workspace_id, device_id)
+    if found is None:
+        raise NotFound(f"There is no device {device_id} in this workspace.")
+    return found
+
+
+async def pause_device(
+    runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId, *, actor: str, reason: str = ""
+) -> bool:
+    """Stop giving this device work; its queued rows go back to pending. False when it was paused already."""
+    async with runtime.db.transaction() as connection:
+        device = await _lock(connection, workspace_id, device_id)
+        if device.paused_at is not None:
+            return False
+        await devices.write_pause(connection, device_id, actor, reason)
+        given_back = await transitions.requeue_device(connection, device_id)
+        after = {"reason": reason, "given_back": given_back}
+        await audit.record(connection, workspace_id, actor, "device.pause", device.name, after=after)
+    await runtime.nudges.devices(device_id)
+    return True
+
+
+async def resume_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId, *, actor: str) -> bool:
+    """Lift the pause. False when the device was not paused."""
+    async with runtime.db.transaction() as connection:
+        device = await _lock(connection, workspace_id, device_id)
+        if device.paused_at is None:
+            return False
+        await devices.write_pause(connection, device_id, None, None)
+        before = {"paused_by": device.paused_by, "reason": device.paused_reason}
+        await audit.record(connection, workspace_id, actor, "device.resume", device.name, before=before)
+    await runtime.nudges.devices(device_id)
+    await runtime.nudges.work([device_id])
+    return True
+
+
+async def set_pace(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    device_id: DeviceId,
+    min_delay: float,
+    max_delay: float,
+    *,
+    actor: str,
+) -> None:
+    """Change the seconds between two sends; holds from the next draw. Raises InvalidInput, NotFound."""
+    pace = Pace(min_delay, max_delay)
+    async with runtime.db.transaction() as connection:
+        device = await _lock(connection, workspace_id, device_id)
+        await devices.write_pace(connection, device_id, pace.min_delay, pace.max_delay)
+        await audit.record(
+            connection,
+            workspace_id,
+            actor,
+            "device.pace",
+            device.name,
+            before={"min_delay": device.min_delay, "max_delay": device.max_delay},
+            after={"min_delay": pace.min_delay, "max_delay": pace.max_delay},
+        )
+    await runtime.nudges.devices(device_id)
+
+
+async def set_state(
+    runtime: Runtime, device_id: DeviceId, state: DeviceState, reason: str, until: datetime | None = None
+) -> bool:
+    """Write what the transport reports of a connection. Returns whether anything changed.
+
+    Phone, JID and LID are never touched, and neither is a person's pause. A device that cannot send gives its queued
+    rows back in the same transaction. `until` bounds a restriction and is dropped with any other state.
+    """
+    until = until if state is DeviceState.RESTRICTED else None
+    async with runtime.db.transaction() as connection:
+        ready = await devices.write_state(connection, device_id, state, reason, until)
+        if ready is None:
+            return False
+        if not ready:
+            await transitions.requeue_device(connection, device_id)
+    await runtime.nudges.devices(device_id)
+    if ready:
+        await runtime.nudges.work([device_id])
+    return True

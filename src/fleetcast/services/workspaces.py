@@ -1,0 +1,69 @@
+"""Use cases of workspaces: make one, find the one that is meant."""
+
+from zoneinfo import available_timezones
+
+import phonenumbers
+
+from fleetcast.errors import InvalidInput, NotFound
+from fleetcast.runtime import Runtime
+from fleetcast.services.naming import checked_name
+from fleetcast.store import audit, workspaces
+from fleetcast.store.workspaces import Workspace
+
+__all__ = ["Workspace", "checked_region", "checked_zone", "create_workspace", "find_workspace", "list_workspaces"]
+
+
+def checked_zone(name: str) -> str:
+    """The IANA zone of that name. Raises InvalidInput."""
+    if name not in available_timezones():
+        raise InvalidInput("time_zone", f"'{name}' is not a known time zone; write it like Asia/Kuala_Lumpur or UTC")
+    return name
+
+
+def checked_region(name: str) -> str:
+    """A country as two capital letters. Raises InvalidInput."""
+    region = name.strip().upper()
+    if region not in phonenumbers.SUPPORTED_REGIONS:
+        raise InvalidInput("region", f"'{name}' is not a known country; write two letters like MY or DE")
+    return region
+
+
+async def create_workspace(
+    runtime: Runtime, name: str, *, time_zone: str = "UTC", region: str = "MY", actor: str = "system"
+) -> Workspace:
+    """Make a workspace. Raises InvalidInput for a name that is empty or taken, an unknown zone or country."""
+    name, zone, country = checked_name(name), checked_zone(time_zone), checked_region(region)
+    async with runtime.db.transaction() as connection:
+        made = await workspaces.insert(connection, name, zone, country)
+        if made is None:
+            raise InvalidInput("name", f"a workspace called '{name}' already exists; choose another name")
+        await audit.record(
+            connection, made.id, actor, "workspace.create", name, after={"time_zone": zone, "region": country}
+        )
+    return made
+
+
+async def find_workspace(runtime: Runtime, name: str | None) -> Workspace:
+    """The workspace of that name; without a name the only one there is.
+
+    Raises NotFound when there is none, InvalidInput when several exist and none was named.
+    """
+    async with runtime.db.connection() as connection:
+        if name is not None:
+            found = await workspaces.by_name(connection, name.strip())
+            if found is None:
+                raise NotFound(f"There is no workspace called '{name}'. `fleetcast workspace list` shows all.")
+            return found
+        every = await workspaces.every(connection)
+    if not every:
+        raise NotFound("There is no workspace yet. Make one with `fleetcast workspace create NAME`.")
+    if len(every) > 1:
+        names = ", ".join(w.name for w in every[:20]) + (", …" if len(every) > 20 else "")
+        raise InvalidInput("workspace", f"there are several; name one with --workspace: {names}")
+    return every[0]
+
+
+async def list_workspaces(runtime: Runtime) -> list[Workspace]:
+    """All workspaces, by name."""
+    async with runtime.db.connection() as connection:
+        return await workspaces.every(connection)

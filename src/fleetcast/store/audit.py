@@ -1,0 +1,34 @@
+"""The record of what people decided: appended in the same transaction as the decision, never changed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.store.connection import Connection
+
+Facts = Mapping[str, Any]
+"""What a thing looked like, in values that JSON knows."""
+
+
+async def record(
+    connection: Connection,
+    workspace_id: WorkspaceId | None,
+    actor: str,
+    action: str,
+    subject: str,
+    before: Facts | None = None,
+    after: Facts | None = None,
+) -> None:
+    """Append one entry. `actor` is who decided, `action` a verb (`device.pause`), `subject` what it was done to.
+
+    `workspace_id` None is for what concerns the whole installation. Never pass message texts or secrets.
+    """
+    await connection.execute(
+        "INSERT INTO audit (workspace_id, actor, action, subject, before, after) VALUES ($1, $2, $3, $4, $5, $6)",
+        workspace_id,
+        actor,
+        action,
+        subject,
+        dict(before) if before is not None else None,
+        dict(after) if after is not None else None,
+    )

@@ -1,0 +1,178 @@
+"""Devices: the numbers that send. State, identity, pause and pace are separate writes, so none can erase another."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleetcast.domain.device import DeviceState, TransportKind, shard_for
+from fleetcast.domain.identifiers import DeviceId, Phone, ShardId, WorkspaceId
+from fleetcast.store.connection import Connection, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One number."""
+
+    id: DeviceId
+    workspace_id: WorkspaceId
+    name: str
+    transport: TransportKind
+    state: DeviceState
+    state_reason: str
+    state_since: datetime
+    restricted_until: datetime | None
+    paused_at: datetime | None
+    paused_by: str | None
+    paused_reason: str | None
+    min_delay: float
+    """Seconds; shortest gap between two sends."""
+    max_delay: float
+    """Seconds; longest drawn gap."""
+    region: str | None
+    """Two letters; None: the workspace's."""
+    phone: Phone | None
+    jid: str | None
+    lid: str | None
+    shard_id: ShardId
+    is_ready: bool
+    """Online, not paused, not removed: may be given work."""
+    last_send_at: datetime | None
+    created_at: datetime
+
+
+# A `real` through text keeps 0.1 a 0.1.
+_COLUMNS = """id, workspace_id, name, transport, state::text, state_reason, state_since, restricted_until, paused_at,
+  paused_by, paused_reason, min_delay::text::float8 AS min_delay, max_delay::text::float8 AS max_delay,
+  region, phone, jid, lid, shard_id, is_ready, last_send_at, created_at"""
+
+
+def _device(row: Row) -> Device:
+    return Device(
+        id=DeviceId(row["id"]),
+        workspace_id=WorkspaceId(row["workspace_id"]),
+        name=row["name"],
+        transport=TransportKind(row["transport"]),
+        state=DeviceState(row["state"]),
+        state_reason=row["state_reason"],
+        state_since=row["state_since"],
+        restricted_until=row["restricted_until"],
+        paused_at=row["paused_at"],
+        paused_by=row["paused_by"],
+        paused_reason=row["paused_reason"],
+        min_delay=row["min_delay"],
+        max_delay=row["max_delay"],
+        region=row["region"],
+        phone=row["phone"],
+        jid=row["jid"],
+        lid=row["lid"],
+        shard_id=ShardId(row["shard_id"]),
+        is_ready=row["is_ready"],
+        last_send_at=row["last_send_at"],
+        created_at=row["created_at"],
+    )
+
+
+async def insert(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    name: str,
+    *,
+    transport: TransportKind,
+    state: DeviceState,
+    region: str | None,
+    min_delay: float,
+    max_delay: float,
+) -> Device | None:
+    """A new device on the shard of its id, or None when the name is taken. Delays in seconds."""
+    device_id = await connection.fetchval("SELECT nextval(pg_get_serial_sequence('devices', 'id'))")
+    row = await connection.fetchrow(
+        f"""
+        INSERT INTO devices (id, workspace_id, name, transport, state, region, min_delay, max_delay, shard_id)
+        OVERRIDING SYSTEM VALUE
+        VALUES ($1, $2, $3, $4, $5::text::device_state, $6, $7, $8, $9)
+        ON CONFLICT (workspace_id, lower(name)) WHERE deleted_at IS NULL DO NOTHING
+        RETURNING {_COLUMNS}""",  # noqa: S608
+        device_id,
+        workspace_id,
+        name,
+        transport.value,
+        state.value,
+        region,
+        min_delay,
+        max_delay,
+        shard_for(device_id),
+    )
+    return _device(row) if row else None
+
+
+async def by_name(connection: Connection, workspace_id: WorkspaceId, name: str) -> Device | None:
+    """The device of that name; capitals make no difference."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND lower(name) = lower($2) AND deleted_at IS NULL",  # noqa: S608
+        workspace_id,
+        name,
+    )
+    return _device(row) if row else None
+
+
+async def locked(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> Device | None:
+    """The device, its row locked until the transaction ends: what is read is what is changed."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL FOR NO KEY UPDATE",  # noqa: S608
+        workspace_id,
+        device_id,
+    )
+    return _device(row) if row else None
+
+
+async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> list[Device]:
+    """All devices of a workspace, by name."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND deleted_at IS NULL ORDER BY lower(name)",  # noqa: S608
+        workspace_id,
+    )
+    return [_device(r) for r in rows]
+
+
+async def write_state(
+    connection: Connection, device_id: DeviceId, state: DeviceState, reason: str, until: datetime | None
+) -> bool | None:
+    """Write the connection's state and nothing else. Returns whether the device is ready now, None if nothing changed.
+
+    Identity and pause stay as they are; `state_since` moves only with the state itself. A removed device is left alone.
+    """
+    ready: bool | None = await connection.fetchval(
+        """
+        UPDATE devices SET
+          state = $2::text::device_state,
+          state_reason = $3,
+          restricted_until = $4,
+          state_since = CASE WHEN state = $2::text::device_state THEN state_since ELSE fleetcast_now() END
+        WHERE id = $1 AND deleted_at IS NULL
+          AND (state::text, state_reason, restricted_until) IS DISTINCT FROM ($2, $3, $4)
+        RETURNING is_ready""",
+        device_id,
+        state.value,
+        reason,
+        until,
+    )
+    return ready
+
+
+async def write_pause(connection: Connection, device_id: DeviceId, paused_by: str | None, reason: str | None) -> None:
+    """Pause a device, or lift the pause when `paused_by` is None."""
+    await connection.execute(
+        """
+        UPDATE devices SET
+          paused_at = CASE WHEN $2::text IS NULL THEN NULL ELSE fleetcast_now() END, paused_by = $2, paused_reason = $3
+        WHERE id = $1""",
+        device_id,
+        paused_by,
+        reason,
+    )
+
+
+async def write_pace(connection: Connection, device_id: DeviceId, min_delay: float, max_delay: float) -> None:
+    """Write the pace, in seconds."""
+    await connection.execute(
+        "UPDATE devices SET min_delay = $2, max_delay = $3 WHERE id = $1", device_id, min_delay, max_delay
+    )

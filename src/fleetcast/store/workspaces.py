@@ -1,0 +1,50 @@
+"""Workspaces: the tenants. Nothing of one is ever seen from another."""
+
+from dataclasses import dataclass
+
+from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.store.connection import Connection, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One tenant."""
+
+    id: WorkspaceId
+    name: str
+    time_zone: str
+    """IANA name; schedules and reports use it."""
+    region: str
+    """Two letters; reads phone numbers that are written without a country code."""
+    attribute_keys: tuple[str, ...]
+    """Every attribute that some lead has: what a text may name."""
+
+
+_COLUMNS = "id, name, time_zone, region, attribute_keys"
+
+
+def _workspace(row: Row) -> Workspace:
+    return Workspace(WorkspaceId(row["id"]), row["name"], row["time_zone"], row["region"], tuple(row["attribute_keys"]))
+
+
+async def insert(connection: Connection, name: str, time_zone: str, region: str) -> Workspace | None:
+    """A new workspace, or None when the name is taken."""
+    row = await connection.fetchrow(
+        f"INSERT INTO workspaces (name, time_zone, region) VALUES ($1, $2, $3) "  # noqa: S608
+        f"ON CONFLICT (name) DO NOTHING RETURNING {_COLUMNS}",
+        name,
+        time_zone,
+        region,
+    )
+    return _workspace(row) if row else None
+
+
+async def by_name(connection: Connection, name: str) -> Workspace | None:
+    """The workspace of that exact name."""
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM workspaces WHERE name = $1", name)  # noqa: S608
+    return _workspace(row) if row else None
+
+
+async def every(connection: Connection) -> list[Workspace]:
+    """All workspaces, by name. For the operator of the installation, never for a member."""
+    return [_workspace(r) for r in await connection.fetch(f"SELECT {_COLUMNS} FROM workspaces ORDER BY name")]  # noqa: S608
