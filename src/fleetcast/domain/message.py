@@ -98,6 +98,8 @@ class Reason(StrEnum):
     """Three senders crashed on this row."""
     CONTENT_CHANGED = "content_changed"
     """A retry rendered to other bytes than the first attempt; nothing was sent."""
+    DELIVERY_FAILED = "delivery_failed"
+    """Accepted first, then reported as failed by WhatsApp."""
     # failed, uncertain
     UNCONFIRMED = "unconfirmed"
     """In doubt until its window ended: it may have arrived."""

@@ -7,10 +7,10 @@ for other reasons than what we ask.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -20,6 +20,7 @@ from fleetcast.errors import ConfigurationError, FleetcastError, Unavailable
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 """What every store function takes: an open connection, usually inside a transaction."""
 Row = asyncpg.Record
+T = TypeVar("T")
 
 MINIMUM_VERSION = (15, 0)
 
@@ -59,9 +60,7 @@ def reachable(name: str) -> Iterator[None]:
     except FleetcastError:
         raise
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError):
-        raise ConfigurationError(
-            f"PostgreSQL at {name} refused the user or password: correct DATABASE_URL."
-        ) from None
+        raise ConfigurationError(f"PostgreSQL at {name} refused the user or password: correct DATABASE_URL.") from None
     except asyncpg.InvalidCatalogNameError:
         raise ConfigurationError(
             f"PostgreSQL at {name} has no such database: create it, or correct the name in DATABASE_URL."
@@ -127,6 +126,41 @@ class Database:
         return connection
 
 
+class Line:
+    """One connection of a loop's own, made anew when it was lost.
+
+    A failure is reported as `Unavailable` and never repeated here: only the caller knows whether what was asked may
+    have happened, and whether asking twice is harmless.
+    """
+
+    def __init__(self, db: Database, *, hot: bool, application: str) -> None:
+        self._db = db
+        self._hot = hot
+        self._application = application
+        self._connection: asyncpg.Connection | None = None
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` on the connection, connecting first if need be."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._db.dedicated(hot=self._hot, application=self._application)
+        try:
+            with reachable(self._db.name):
+                return await work(self._connection)
+        except Unavailable:
+            self._connection.terminate()
+            self._connection = None
+            raise
+
+    async def close(self) -> None:
+        """Close politely, or drop what does not answer."""
+        if self._connection is not None and not self._connection.is_closed():
+            try:
+                await self._connection.close(timeout=2)
+            except _TROUBLE:
+                self._connection.terminate()
+        self._connection = None
+
+
 async def check_server(dsn: str) -> str:
     """Try the server: version, features, no transaction pooler in between. Returns the version for people.
 
@@ -147,7 +181,9 @@ async def check_server(dsn: str) -> str:
             if encoding != "UTF8":
                 raise ConfigurationError(f"The database at {name} has encoding {encoding}; Fleetcast needs UTF8.")
             if await connection.fetchval("SELECT pg_is_in_recovery()"):
-                raise ConfigurationError(f"PostgreSQL at {name} is a read-only standby: point DATABASE_URL at the primary.")
+                raise ConfigurationError(
+                    f"PostgreSQL at {name} is a read-only standby: point DATABASE_URL at the primary."
+                )
             if not await connection.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')"):
                 raise ConfigurationError(f"The user in DATABASE_URL may not create tables in the database at {name}.")
             return str(await connection.fetchval("SHOW server_version"))
@@ -173,7 +209,11 @@ async def _refuse_pooler(connection: asyncpg.Connection, name: str) -> None:
                 )
                 if row is None or row["pid"] != first or row["probe"] != "here":
                     raise complaint
-    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError, asyncpg.ProtocolViolationError):
+    except (
+        asyncpg.InvalidSQLStatementNameError,
+        asyncpg.DuplicatePreparedStatementError,
+        asyncpg.ProtocolViolationError,
+    ):
         raise complaint from None
 
 

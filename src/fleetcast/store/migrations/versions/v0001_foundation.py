@@ -250,7 +250,7 @@ CREATE TABLE broadcast_messages (
   -- The queue's partial index reads this flag, never `status`: pending, queued and sending leave it alone and stay HOT.
   is_open boolean GENERATED ALWAYS AS (status IN ('pending', 'queued', 'sending', 'in_doubt')) STORED,
   recipient text NOT NULL,
-  dedupe_key text NOT NULL,
+  dedupe_key text COLLATE "C" NOT NULL, -- in C order the rows of one campaign lie side by side: `c:{campaign}:…`
   provider_id text,
   reason text,
   resolution text,

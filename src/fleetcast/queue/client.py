@@ -1,0 +1,50 @@
+"""The connection to Redis or Valkey and its check at start."""
+
+from urllib.parse import urlsplit
+
+import redis.asyncio as redis
+from redis.exceptions import AuthenticationError, RedisError
+
+from fleetcast.errors import ConfigurationError, Unavailable
+
+Client = redis.Redis
+
+MINIMUM_VERSION = 5
+"""Streams came with Redis 5."""
+
+
+def server_name(url: str) -> str:
+    """Where a URL points, for people: never user or password."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+
+
+def connect(url: str) -> Client:
+    """A client that connects on first use. Blocking reads need no time-out of their own: the caller bounds them."""
+    try:
+        return redis.from_url(url, protocol=3, socket_connect_timeout=5, health_check_interval=15)
+    except ValueError as error:
+        raise ConfigurationError(f"REDIS_URL cannot be read: {error}.") from None
+
+
+async def check_server(url: str) -> str:
+    """Try the server: reachable, allowed, able to do what hints need. Returns its version for people."""
+    name = server_name(url)
+    client = connect(url)
+    try:
+        info = await client.info("server")
+        version = str(info.get("valkey_version") or info["redis_version"])
+        if int(str(info["redis_version"]).split(".", 1)[0]) < MINIMUM_VERSION:
+            raise ConfigurationError(
+                f"Redis at {name} is version {version}; Fleetcast needs {MINIMUM_VERSION} or newer."
+            )
+        await client.execute_command("XLEN", "fleetcast:probe")
+        return version
+    except AuthenticationError:
+        raise ConfigurationError(f"Redis at {name} refused the user or password: correct REDIS_URL.") from None
+    except (RedisError, OSError, TimeoutError) as error:
+        if "NOAUTH" in str(error) or "NOPERM" in str(error):
+            raise ConfigurationError(f"Redis at {name} wants a user or password: add it to REDIS_URL.") from None
+        raise Unavailable(f"Redis at {name} does not answer ({type(error).__name__}).") from error
+    finally:
+        await client.aclose()

@@ -1,0 +1,92 @@
+"""Nudges: "look now". They carry no facts, are sent after the commit, and may all be lost.
+
+Whoever listens also looks by itself every few seconds, so a lost nudge costs time and nothing else.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import structlog
+from redis.exceptions import RedisError
+
+from fleetcast.queue.client import Client
+from fleetcast.queue.keys import Keys
+
+log = structlog.get_logger()
+
+PLANNER, DISPATCHER, SENDERS, SWEEPER = "planner", "dispatcher", "senders", "sweeper"
+
+
+class Nudges:
+    """Sends nudges. A Redis that does not answer is logged, never an error: the commit has already happened."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def _send(self, who: str, about: dict[str, list[int]]) -> None:
+        try:
+            await self._client.publish(self._keys.nudge(who), json.dumps(about))
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("nudge not sent", to=who, error=type(error).__name__)
+
+    async def plan(self, *campaign_ids: int) -> None:
+        """A campaign started, was edited, or a newcomer has leads."""
+        await self._send(PLANNER, {"campaigns": list(campaign_ids)})
+
+    async def work(self, device_ids: Iterable[int]) -> None:
+        """These devices may have rows that are due."""
+        await self._send(DISPATCHER, {"devices": list(device_ids)})
+
+    async def devices(self, *device_ids: int) -> None:
+        """State, pause or pace of these devices changed: their owners look again."""
+        await self._send(SENDERS, {"devices": list(device_ids)})
+
+    async def campaigns(self, *campaign_ids: int) -> None:
+        """State or pace of these campaigns changed: senders look again, sweepers settle what is over."""
+        await self._send(SENDERS, {"campaigns": list(campaign_ids)})
+        await self._send(SWEEPER, {"campaigns": list(campaign_ids)})
+
+
+@asynccontextmanager
+async def listening(client: Client, keys: Keys, who: str) -> AsyncIterator["Ears"]:
+    """Listen for nudges to one kind of loop while the block runs."""
+    pubsub = client.pubsub(ignore_subscribe_messages=True)
+    try:
+        yield Ears(pubsub, keys.nudge(who))
+    finally:
+        await pubsub.aclose()
+
+
+class Ears:
+    """One subscription."""
+
+    def __init__(self, pubsub: "object", channel: str) -> None:
+        self._pubsub = pubsub
+        self._channel = channel
+        self._subscribed = False
+
+    async def next(self, timeout: float) -> dict[str, list[int]] | None:
+        """The next nudge, or None after `timeout` seconds, or at once when Redis was lost and came back."""
+        pubsub = self._pubsub
+        try:
+            if not self._subscribed:
+                await pubsub.subscribe(self._channel)  # type: ignore[attr-defined]
+                self._subscribed = True
+                return None
+            message = await pubsub.get_message(timeout=timeout)  # type: ignore[attr-defined]
+        except (RedisError, OSError, TimeoutError) as error:
+            self._subscribed = False
+            log.warning("no nudges for now", channel=self._channel, error=type(error).__name__)
+            await asyncio.sleep(min(timeout, 1.0))
+            return None
+        if not message or message.get("type") != "message":
+            return None
+        try:
+            told = json.loads(message["data"])
+            return {str(k): [int(i) for i in v] for k, v in told.items()}
+        except (ValueError, TypeError, AttributeError):
+            log.warning("a nudge that cannot be read was dropped", channel=self._channel)
+            return None

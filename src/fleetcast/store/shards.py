@@ -1,0 +1,191 @@
+"""Leases on shards: who may claim which devices' rows, until when, and under which epoch.
+
+All comparisons are made by the database's clock. An epoch only grows; a takeover writes the shard's row, so it waits
+for the claims that hold it FOR SHARE and every later claim under the old epoch matches nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fleetcast.store.connection import Connection
+
+ACQUIRE = """
+UPDATE shards SET owner = $1, epoch = epoch + 1, expires_at = fleetcast_now() + $2::interval
+WHERE id IN (
+  SELECT id FROM shards WHERE (owner IS NULL OR expires_at <= fleetcast_now()) AND (home_node IS NULL OR home_node = $3)
+  ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED)
+RETURNING id, epoch"""
+
+RENEW = """
+UPDATE shards SET expires_at = fleetcast_now() + $3::interval
+WHERE owner = $1 AND id = ANY ($2::smallint[]) AND expires_at > fleetcast_now() RETURNING id, epoch"""
+
+RELEASE = "UPDATE shards SET owner = NULL, expires_at = fleetcast_now() WHERE owner = $1"
+
+# Shards whose older epochs may have left rows in `sending`, or whose lease is over by more than the shortest grace.
+TO_RECOVER = """
+SELECT id, epoch FROM shards
+WHERE recovered_epoch < epoch OR (owner IS NOT NULL AND expires_at < fleetcast_now() - $1::interval) ORDER BY id"""
+RECOVERED = """
+UPDATE shards s SET recovered_epoch = u.epoch
+FROM unnest($1::smallint[], $2::bigint[]) AS u (id, epoch) WHERE s.id = u.id AND s.recovered_epoch < u.epoch"""
+
+ABANDONED = """
+SELECT id FROM shards WHERE (owner IS NULL AND epoch > 0 OR owner IS NOT NULL)
+  AND expires_at < fleetcast_now() - $1::interval ORDER BY id"""
+
+LANES = """
+SELECT d.id, d.shard_id, d.transport, d.phone, d.min_delay, d.max_delay, d.is_ready,
+  d.state NOT IN ('unpaired', 'logged_out', 'banned') AND d.deleted_at IS NULL AS wants_session,
+  extract(epoch FROM fleetcast_now() - d.last_send_at)::float8 AS rested
+FROM devices d WHERE d.shard_id = ANY ($1::smallint[]) AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))"""
+
+# Rows still in `sending` under an older epoch: their lanes stay closed until T5 has settled them.
+ORPHANS = """
+SELECT b.device_id, b.id FROM shards s JOIN devices d ON d.shard_id = s.id
+  JOIN broadcast_messages b ON b.device_id = d.id AND b.is_open AND b.status = 'sending' AND b.lease_epoch < s.epoch
+WHERE s.id = ANY ($1::smallint[])"""
+STILL_SENDING = "SELECT id FROM broadcast_messages WHERE id = ANY ($1::bigint[]) AND status = 'sending'"
+# Claims whose answer the database never gave: ours by epoch, and certainly not sent.
+UNCERTAIN = """
+SELECT id, attempts, lease_epoch FROM broadcast_messages
+WHERE id = ANY ($1::bigint[]) AND status = 'sending' AND lease_epoch = ANY ($2::bigint[])"""
+
+# The queued rows of a device stand in front of its part of the index, so a short look at each queue finds them.
+_FRONT = """
+  SELECT f.* FROM (
+    (SELECT p.id, p.status, p.campaign_id, p.priority, p.not_before FROM broadcast_messages p
+     WHERE p.device_id = d.id AND p.campaign_id IS NULL AND p.is_open
+     ORDER BY p.priority, p.not_before, p.id LIMIT 64)
+    UNION ALL
+    (SELECT r.* FROM campaigns c CROSS JOIN LATERAL (
+       SELECT p.id, p.status, p.campaign_id, p.priority, p.not_before FROM broadcast_messages p
+       WHERE p.device_id = d.id AND p.campaign_id = c.id AND p.is_open
+       ORDER BY p.priority, p.not_before, p.id LIMIT 64) r
+     WHERE c.workspace_id = d.workspace_id AND c.status = 'running')) f"""
+QUEUED = f"""
+SELECT d.id AS device_id, q.id, coalesce(q.campaign_id, 0) AS campaign_id
+FROM devices d CROSS JOIN LATERAL ({_FRONT} WHERE f.status = 'queued') q
+WHERE d.shard_id = ANY ($1::smallint[]) AND d.is_ready ORDER BY d.id, q.priority, q.not_before, q.id"""  # noqa: S608
+
+# What the dispatcher sees of a device: rows in its window, and whether any wait that are due.
+ROOM = f"""
+SELECT d.id AS device_id, d.workspace_id, d.min_delay, d.max_delay, q.in_window
+FROM devices d JOIN shards s ON s.id = d.shard_id AND s.owner IS NOT NULL AND s.expires_at > fleetcast_now()
+CROSS JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE q.status IN ('queued', 'sending')) AS in_window,
+    count(*) FILTER (WHERE q.status = 'pending' AND q.not_before <= (SELECT fleetcast_now())) AS due
+  FROM ({_FRONT}) q) q
+WHERE d.is_ready AND ($1::bigint[] IS NULL OR d.id = ANY ($1::bigint[])) AND q.due > 0"""  # noqa: S608
+
+PACES = "SELECT id, min_delay, max_delay FROM campaigns WHERE id = ANY ($1::bigint[])"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """A device as its owner needs it. `rested`: seconds since its last attempt ended, by database time."""
+
+    id: int
+    shard: int
+    transport: str
+    phone: str | None
+    min_delay: float
+    max_delay: float
+    is_ready: bool
+    wants_session: bool
+    rested: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRow:
+    """A row in its device's window; `campaign` is 0 for a row without one."""
+
+    device: int
+    id: int
+    campaign: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A device with due rows and what stands in its window already."""
+
+    device: int
+    workspace: int
+    min_delay: float
+    max_delay: float
+    in_window: int
+
+
+async def acquire(connection: Connection, owner: str, node: str, seconds: float, most: int) -> dict[int, int]:
+    """Take at most `most` shards that nobody holds; returns shard → new epoch."""
+    rows = await connection.fetch(ACQUIRE, owner, timedelta(seconds=seconds), node, most)
+    return {row["id"]: row["epoch"] for row in rows}
+
+
+async def renew(connection: Connection, owner: str, shards: Sequence[int], seconds: float) -> dict[int, int]:
+    """Renew all leases in one statement; returns those that still hold, with their epochs."""
+    rows = await connection.fetch(RENEW, owner, shards, timedelta(seconds=seconds))
+    return {row["id"]: row["epoch"] for row in rows}
+
+
+async def release(connection: Connection, owner: str) -> None:
+    """Give all shards back at once, at a clean stop."""
+    await connection.execute(RELEASE, owner)
+
+
+async def to_recover(connection: Connection, shortest_grace: float) -> dict[int, int]:
+    """Shards that may hold orphans, with their epochs as read before the orphans are looked for."""
+    rows = await connection.fetch(TO_RECOVER, timedelta(seconds=shortest_grace))
+    return {row["id"]: row["epoch"] for row in rows}
+
+
+async def recovered(connection: Connection, epochs: dict[int, int]) -> None:
+    """Note that every epoch older than these has no rows in `sending` any more."""
+    await connection.execute(RECOVERED, list(epochs), list(epochs.values()))
+
+
+async def abandoned(connection: Connection, seconds: float) -> list[int]:
+    """Shards without an owner for so long."""
+    return [row["id"] for row in await connection.fetch(ABANDONED, timedelta(seconds=seconds))]
+
+
+async def lanes(connection: Connection, shards: Sequence[int], devices: Sequence[int] | None = None) -> list[LaneRow]:
+    """The devices of these shards, or those of them that are named."""
+    return [LaneRow(*row) for row in await connection.fetch(LANES, shards, devices)]
+
+
+async def orphans(connection: Connection, shards: Sequence[int]) -> dict[int, list[int]]:
+    """Device → messages that an earlier owner left in `sending`."""
+    found: dict[int, list[int]] = {}
+    for device, message in await connection.fetch(ORPHANS, shards):
+        found.setdefault(device, []).append(message)
+    return found
+
+
+async def still_sending(connection: Connection, messages: Sequence[int]) -> set[int]:
+    """Which of these are still in `sending`."""
+    return {row["id"] for row in await connection.fetch(STILL_SENDING, messages)}
+
+
+async def uncertain_claims(
+    connection: Connection, messages: Sequence[int], epochs: Sequence[int]
+) -> list[tuple[int, int, int]]:
+    """(message, attempt, epoch) of claims that were committed although the answer never came."""
+    return [tuple(row) for row in await connection.fetch(UNCERTAIN, messages, epochs)]
+
+
+async def queued(connection: Connection, shards: Sequence[int]) -> list[QueuedRow]:
+    """What stands in the windows of these shards' devices, whatever hints were lost."""
+    return [QueuedRow(*row) for row in await connection.fetch(QUEUED, shards)]
+
+
+async def room(connection: Connection, devices: Sequence[int] | None = None) -> list[Room]:
+    """Devices (or those of them that are named) that are ready and have due rows."""
+    return [Room(*row) for row in await connection.fetch(ROOM, devices)]
+
+
+async def paces(connection: Connection, campaigns: Sequence[int]) -> dict[int, tuple[float, float] | None]:
+    """Campaign → its own (min, max) delay in seconds, or None where the device's counts."""
+    rows = await connection.fetch(PACES, campaigns)
+    return {r["id"]: None if r["min_delay"] is None else (r["min_delay"], r["max_delay"]) for r in rows}

@@ -1,0 +1,315 @@
+"""The statements behind `store.transitions`: every transition of a message, one guarded statement each.
+
+No other module changes a message's status. The names T1 to T8u are those of `docs/message-lifecycle.md`. Each statement carries its guard, so that a repeated,
+late or mistaken call matches no row; the database's trigger refuses every pair outside the life cycle on top of it.
+Each also writes its differences to `campaign_tallies`, so a campaign's counts move with its rows or not at all.
+Birth (T0) is planning and lives in `store.planning`.
+"""
+
+CLOCK = "clock AS MATERIALIZED (SELECT fleetcast_now() AS now)"
+
+
+def _tally(before: str, after: str) -> str:
+    """Differences of `moved` between two fixed statuses, for the hot statements."""
+    return f"""tally AS (
+  INSERT INTO campaign_tallies (campaign_id, counter, n)
+  SELECT m.campaign_id, s.counter, s.sign * count(*)
+  FROM moved m CROSS JOIN (VALUES ('{before}', -1), ('{after}', 1)) AS s (counter, sign)
+  WHERE m.campaign_id IS NOT NULL GROUP BY m.campaign_id, s.counter, s.sign)"""  # noqa: S608
+
+
+# The same for statements whose rows differ: `moved` has campaign_id, before, was (its reason), after, why (its reason).
+TALLY_EACH = """tally AS (
+  INSERT INTO campaign_tallies (campaign_id, counter, reason, n)
+  SELECT t.campaign_id, t.counter, t.reason, sum(t.n) FROM (
+    SELECT campaign_id, before::text AS counter, CASE WHEN before IN ('failed', 'skipped') THEN was END AS reason, -1 AS n
+    FROM moved
+    UNION ALL
+    SELECT campaign_id, after::text, CASE WHEN after IN ('failed', 'skipped') THEN why END, 1 FROM moved) t
+  WHERE t.campaign_id IS NOT NULL GROUP BY 1, 2, 3 HAVING sum(t.n) <> 0)"""
+
+NOT_SUPPRESSED = (
+    "NOT EXISTS (SELECT 1 FROM suppressions x WHERE x.workspace_id = {m}.workspace_id AND x.recipient = {m}.recipient)"
+)
+"""The one rule of who may be written to, asked at planning, at T1 and again at T2. `{m}`: alias with both columns."""
+
+_DUE = f"""p.is_open AND p.status = 'pending' AND p.not_before <= clock.now
+      AND (p.expires_at IS NULL OR p.expires_at > clock.now) AND {NOT_SUPPRESSED.format(m="p")}
+      ORDER BY p.priority, p.not_before, p.id LIMIT need.room"""
+
+# T1. For each device at most `room` due rows: those without a campaign and, turn by turn, those of each running one.
+TOP_UP = f"""
+WITH {CLOCK},
+pick AS MATERIALIZED (
+  SELECT m.id FROM clock, unnest($1::bigint[], $2::int[]) AS need (device_id, room)
+  JOIN devices d ON d.id = need.device_id AND d.is_ready
+  JOIN shards s ON s.id = d.shard_id AND s.owner IS NOT NULL
+  CROSS JOIN LATERAL (
+    SELECT z.id FROM (
+      (SELECT p.id, p.priority, row_number() OVER () AS turn FROM (
+        SELECT p.id, p.priority FROM broadcast_messages p
+        WHERE p.device_id = d.id AND p.campaign_id IS NULL AND {_DUE}) p)
+      UNION ALL
+      (SELECT r.id, r.priority, r.turn FROM campaigns c CROSS JOIN LATERAL (
+        SELECT p.id, p.priority, row_number() OVER () AS turn FROM (
+          SELECT p.id, p.priority FROM broadcast_messages p
+          WHERE p.device_id = d.id AND p.campaign_id = c.id AND {_DUE}) p) r
+       WHERE c.workspace_id = d.workspace_id AND c.status = 'running')
+    ) z ORDER BY z.priority, z.turn, z.id LIMIT need.room) m
+  WHERE s.expires_at > clock.now),
+moved AS (
+  UPDATE broadcast_messages b SET status = 'queued', queued_at = clock.now FROM pick, clock
+  WHERE b.id = pick.id AND b.status = 'pending'
+  RETURNING b.shard_id, b.device_id, b.id, b.campaign_id),
+{_tally("pending", "queued")}
+SELECT shard_id, device_id, id, coalesce(campaign_id, 0) AS campaign_id FROM moved"""  # noqa: S608
+
+# T2. $1 ids, $2 shards, $3 epochs, $4 drawn gaps in ms: one element a message. $5 sender, $6 the shards once each,
+# $7 installation. The shards' rows are locked FOR SHARE, so a takeover waits for claims that are just committing.
+CLAIM = f"""
+WITH {CLOCK},
+held AS MATERIALIZED (
+  SELECT s.id, s.epoch FROM shards s, clock
+  WHERE s.id = ANY ($6::smallint[]) AND s.owner = $5 AND s.expires_at > clock.now FOR SHARE OF s),
+lease AS MATERIALIZED (
+  SELECT array_agg(h.epoch ORDER BY g.i) AS epochs FROM generate_series(0, 63) g (i) LEFT JOIN held h ON h.id = g.i),
+moved AS (
+  UPDATE broadcast_messages b
+  SET status = 'sending', attempts = b.attempts + 1, lease_epoch = u.epoch, claimed_at = clock.now
+  FROM clock, lease, unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::int[]) AS u (id, shard, epoch, gap)
+  WHERE b.id = u.id AND b.shard_id = u.shard AND lease.epochs[u.shard + 1] = u.epoch AND b.status = 'queued'
+    AND (b.expires_at IS NULL OR b.expires_at > clock.now)
+    AND {NOT_SUPPRESSED.format(m="b")}
+    AND EXISTS (SELECT 1 FROM devices d WHERE d.id = b.device_id AND d.is_ready)
+    AND (b.campaign_id IS NULL OR EXISTS (SELECT 1 FROM campaigns c WHERE c.id = b.campaign_id AND c.status = 'running'))
+  RETURNING b.id, b.device_id, b.campaign_id, b.attempts, b.lease_epoch, b.recipient, b.content_id, b.variables,
+    b.created_at, b.payload_sha256, u.gap),
+attempt AS (
+  INSERT INTO message_attempts (message_id, attempt, lease_epoch, sender, started_at, drawn_gap_ms, reference)
+  SELECT m.id, m.attempts, m.lease_epoch, $5, clock.now, m.gap, $7 || '-' || m.id || '-' || m.attempts FROM moved m, clock),
+{_tally("queued", "sending")}
+SELECT m.*, clock.now FROM moved m, clock"""  # noqa: S608
+
+# T3a. $1 ids, $2 attempts, $3 epochs, $4 provider ids, $5 ends of the attempts, $6 payload hashes, $7 devices with a pace.
+# What matches no row is kept as evidence in the same statement; the second guard costs nothing while every row matched.
+SENT = f"""
+WITH u AS MATERIALIZED (
+  SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::text[], $5::timestamptz[], $6::bytea[])
+    AS u (id, attempt, epoch, provider_id, finished_at, sha)),
+moved AS (
+  UPDATE broadcast_messages b
+  SET status = 'sent', sent_at = u.finished_at, finished_at = u.finished_at, provider_id = u.provider_id,
+    resolution = 'answer', reason = NULL, payload_sha256 = u.sha
+  FROM u WHERE b.id = u.id AND b.status = 'sending' AND b.attempts = u.attempt AND b.lease_epoch = u.epoch
+  RETURNING b.id, b.device_id, b.campaign_id, b.finished_at),
+paced AS (
+  UPDATE devices d SET last_send_at = greatest(d.last_send_at, e.at)
+  FROM (SELECT device_id, max(finished_at) AS at FROM moved WHERE device_id = ANY ($7::bigint[]) GROUP BY 1) e
+  WHERE d.id = e.device_id),
+late AS (
+  INSERT INTO inbox (workspace_id, device_id, occurred_at, kind, event_id, provider_id, reference)
+  SELECT b.workspace_id, b.device_id, u.finished_at, 'accepted', 'answer-' || a.reference, u.provider_id, a.reference
+  FROM u JOIN broadcast_messages b ON b.id = u.id
+    JOIN message_attempts a ON a.message_id = u.id AND a.attempt = u.attempt
+  WHERE (SELECT count(*) FROM moved) < (SELECT count(*) FROM u) AND NOT EXISTS (SELECT 1 FROM moved m WHERE m.id = u.id)
+  ON CONFLICT DO NOTHING),
+{_tally("sending", "sent")}
+SELECT count(*) FROM moved"""  # noqa: S608
+
+# T3b, T3c, T3d. Like T3a for every other outcome; `after` is failed, pending or in_doubt. $10 devices with a pace.
+SETTLED = f"""
+WITH {CLOCK},
+u AS MATERIALIZED (
+  SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::message_status[], $5::text[], $6::text[],
+    $7::text[], $8::text[], $9::timestamptz[], $11::float8[], $12::bytea[])
+    AS u (id, attempt, epoch, after, reason, outcome, code, detail, finished_at, delay, sha)),
+moved AS (
+  UPDATE broadcast_messages b
+  SET status = u.after, reason = u.reason, finished_at = u.finished_at,
+    not_before = CASE WHEN u.after = 'pending' THEN clock.now + make_interval(secs => u.delay) ELSE b.not_before END,
+    in_doubt_since = CASE WHEN u.after = 'in_doubt' THEN clock.now END,
+    ended_at = CASE WHEN u.after = 'failed' THEN clock.now END,
+    payload_sha256 = coalesce(b.payload_sha256, u.sha)
+  FROM u, clock
+  WHERE b.id = u.id AND b.status = 'sending' AND b.attempts = u.attempt AND b.lease_epoch = u.epoch
+  RETURNING b.id, b.device_id, b.campaign_id, b.finished_at, b.attempts, 'sending'::message_status AS before,
+    NULL AS was, u.after, u.reason AS why, u.outcome, u.code, u.detail),
+ended AS (
+  UPDATE message_attempts a SET finished_at = m.finished_at, outcome = m.outcome, code = m.code, detail = m.detail
+  FROM moved m WHERE a.message_id = m.id AND a.attempt = m.attempts),
+paced AS (
+  UPDATE devices d SET last_send_at = greatest(d.last_send_at, e.at)
+  FROM (SELECT device_id, max(finished_at) AS at FROM moved WHERE device_id = ANY ($10::bigint[]) GROUP BY 1) e
+  WHERE d.id = e.device_id),
+{TALLY_EACH}
+SELECT count(*) FROM moved"""  # noqa: S608
+
+
+def _requeue(which: str) -> str:
+    """T4: queued → pending, no attempt open. `which` joins and restricts `broadcast_messages b`."""
+    return f"""
+WITH pick AS (SELECT b.id FROM {which} AND b.is_open AND b.status = 'queued' FOR UPDATE OF b),
+moved AS (
+  UPDATE broadcast_messages b SET status = 'pending', queued_at = NULL FROM pick
+  WHERE b.id = pick.id AND b.status = 'queued' RETURNING b.campaign_id),
+{_tally("queued", "pending")}
+SELECT count(*) FROM moved"""  # noqa: S608
+
+
+REQUEUE_CAMPAIGN = _requeue(
+    "campaigns c JOIN devices d ON d.workspace_id = c.workspace_id "
+    "JOIN broadcast_messages b ON b.device_id = d.id AND b.campaign_id = c.id WHERE c.id = $1"
+)
+REQUEUE_DEVICE = _requeue("broadcast_messages b WHERE b.device_id = $1")
+REQUEUE_SHARDS = _requeue(
+    "devices d JOIN broadcast_messages b ON b.device_id = d.id WHERE d.shard_id = ANY ($1::smallint[])"
+)
+
+# T5. Rows in sending whose epoch is superseded, or whose lease is over by more than the transport's grace.
+# $1 shards, $2 transports, $3 grace of each in seconds.
+ORPHANED = f"""
+WITH {CLOCK},
+grace AS MATERIALIZED (SELECT * FROM unnest($2::text[], $3::float8[]) AS g (transport, seconds)),
+pick AS (
+  SELECT b.id FROM clock, shards s JOIN devices d ON d.shard_id = s.id
+    JOIN broadcast_messages b ON b.device_id = d.id AND b.is_open AND b.status = 'sending'
+    LEFT JOIN grace g ON g.transport = d.transport
+  WHERE s.id = ANY ($1::smallint[])
+    AND (b.lease_epoch < s.epoch OR s.expires_at < clock.now - make_interval(secs => coalesce(g.seconds, 100)))
+  FOR UPDATE OF b),
+moved AS (
+  UPDATE broadcast_messages b
+  SET status = 'in_doubt', in_doubt_since = clock.now, crashes = b.crashes + 1, finished_at = clock.now,
+    reason = 'sender_lost'
+  FROM pick, clock WHERE b.id = pick.id AND b.status = 'sending'
+  RETURNING b.id, b.campaign_id, b.attempts),
+ended AS (
+  UPDATE message_attempts a SET finished_at = clock.now, outcome = 'unknown', code = 'sender_lost'
+  FROM moved m, clock WHERE a.message_id = m.id AND a.attempt = m.attempts AND a.finished_at IS NULL),
+{_tally("sending", "in_doubt")}
+SELECT id FROM moved"""  # noqa: S608
+
+# T5a and T6. $1 messages, $2 attempts the evidence speaks of, $3 provider ids, $4 instants, $5 resolution.
+# A row that waits again after T8u is confirmed too; one that is being sent again only by evidence of this very attempt.
+CONFIRMED = f"""
+WITH u AS MATERIALIZED (
+  SELECT DISTINCT ON (id) * FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::timestamptz[])
+    AS u (id, attempt, provider_id, at) ORDER BY id, attempt DESC),
+pick AS (
+  SELECT b.id, b.status AS before, b.reason AS was FROM u JOIN broadcast_messages b ON b.id = u.id
+  WHERE u.attempt <= b.attempts AND (b.status IN ('in_doubt', 'pending', 'queued')
+    OR (b.status = 'sending' AND u.attempt = b.attempts) OR (b.status = 'failed' AND b.reason = 'unconfirmed'))
+  FOR UPDATE OF b),
+moved AS (
+  UPDATE broadcast_messages b
+  SET status = 'sent', sent_at = u.at, provider_id = u.provider_id, resolution = $5, reason = NULL, ended_at = NULL,
+    in_doubt_since = NULL, finished_at = coalesce(b.finished_at, u.at)
+  FROM u JOIN pick ON pick.id = u.id WHERE b.id = u.id
+  RETURNING b.id, b.campaign_id, pick.before, pick.was, 'sent'::message_status AS after, NULL AS why),
+{TALLY_EACH}
+SELECT id FROM moved"""  # noqa: S608
+
+# T5b and T5c. $1 ids in doubt, $2 where each goes (failed or pending), $3 reasons.
+DOUBT_SETTLED = f"""
+WITH {CLOCK},
+u AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::message_status[], $3::text[]) AS u (id, after, reason)),
+moved AS (
+  UPDATE broadcast_messages b
+  SET status = u.after, reason = u.reason, in_doubt_since = NULL,
+    not_before = CASE WHEN u.after = 'pending' THEN clock.now ELSE b.not_before END,
+    ended_at = CASE WHEN u.after = 'failed' THEN clock.now END
+  FROM u, clock WHERE b.id = u.id AND b.status = 'in_doubt'
+  RETURNING b.id, b.device_id, b.campaign_id, 'in_doubt'::message_status AS before, NULL AS was, u.after, u.reason AS why),
+{TALLY_EACH}
+SELECT device_id FROM moved"""  # noqa: S608
+
+# T6, failure after acceptance. sent_at stays: it had been accepted.
+FAILED_LATER = f"""
+WITH {CLOCK},
+moved AS (
+  UPDATE broadcast_messages b SET status = 'failed', reason = 'delivery_failed', ended_at = clock.now FROM clock
+  WHERE b.id = ANY ($1::bigint[]) AND b.status = 'sent'
+  RETURNING b.id, b.campaign_id, 'sent'::message_status AS before, NULL AS was, b.status AS after, b.reason AS why),
+{TALLY_EACH}
+SELECT count(*) FROM moved"""  # noqa: S608
+
+
+def _end(which: str, after: str, why: str) -> str:
+    """T7: pending or queued → skipped or cancelled, never from sending or in_doubt. At most $2 rows at a time."""
+    return f"""
+WITH {CLOCK},
+pick AS (
+  SELECT b.id, b.status AS before, {why} AS why FROM {which} AND b.status IN ('pending', 'queued')
+  LIMIT $2 FOR UPDATE OF b),
+moved AS (
+  UPDATE broadcast_messages b SET status = '{after}', reason = pick.why, ended_at = clock.now FROM pick, clock
+  WHERE b.id = pick.id RETURNING b.campaign_id, pick.before, NULL AS was, b.status AS after, pick.why),
+{TALLY_EACH}
+SELECT count(*) FROM moved"""  # noqa: S608
+
+
+_OF_CAMPAIGN = (
+    "clock, campaigns c JOIN devices d ON d.workspace_id = c.workspace_id "
+    "JOIN broadcast_messages b ON b.device_id = d.id AND b.campaign_id = c.id AND b.is_open WHERE c.id = $1"
+)
+CANCEL_CAMPAIGN = _end(_OF_CAMPAIGN, "cancelled", "NULL::text")
+EXPIRE_CAMPAIGN = _end(
+    f"{_OF_CAMPAIGN} AND c.expires_at <= clock.now",
+    "skipped",
+    "CASE WHEN d.deleted_at IS NOT NULL THEN 'device_removed' WHEN d.is_ready THEN 'expired' ELSE 'device_offline' END",
+)
+SKIP_OFFLINE = _end(
+    f"{_OF_CAMPAIGN} AND c.when_offline = 'skip' AND d.state NOT IN ('online', 'connecting') "
+    "AND d.state_since < clock.now - interval '30 seconds'",
+    "skipped",
+    "'device_offline'",
+)
+SKIP_REMOVED = _end(
+    "clock, devices d JOIN broadcast_messages b ON b.device_id = d.id AND b.is_open "
+    "WHERE d.id = $1 AND d.deleted_at IS NOT NULL",
+    "skipped",
+    "'device_removed'",
+)
+SKIP_MISSING_VARIABLE = _end(
+    "clock, broadcast_messages b WHERE b.id = ANY ($1::bigint[])", "skipped", "'missing_variable'"
+)
+# The person's rows are found by their keys: campaigns that are still open, and rows without a campaign on their devices.
+SKIP_PERSON = _end(
+    "broadcast_messages b, clock WHERE b.workspace_id = $1 AND b.recipient = $3 AND b.id IN ("
+    "SELECT m.id FROM campaigns c JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || $3 "
+    "WHERE c.workspace_id = $1 AND c.status IN ('running', 'paused') UNION ALL "
+    "SELECT m.id FROM devices d JOIN broadcast_messages m ON m.device_id = d.id AND m.campaign_id IS NULL AND m.is_open "
+    "WHERE d.workspace_id = $1 AND m.recipient = $3)",
+    "skipped",
+    "'opt_out'",
+)
+
+# T8 and T8u. What certainly was not sent (T8, of one campaign, perhaps one device) or what stayed unconfirmed (by list).
+_RETRY = f"""
+moved AS (
+  UPDATE broadcast_messages b
+  SET status = 'pending', reason = NULL, ended_at = NULL, crashes = 0, not_before = clock.now,
+    expires_at = clock.now + coalesce(pick.deadline_after, interval '7 days')
+  FROM pick, clock WHERE b.id = pick.id
+  RETURNING b.id, b.device_id, b.campaign_id, pick.before, pick.was, b.status AS after, NULL AS why),
+{TALLY_EACH}
+SELECT device_id FROM moved"""
+RETRY_CERTAIN = f"""
+WITH {CLOCK},
+pick AS (
+  SELECT b.id, b.status AS before, b.reason AS was, c.deadline_after
+  FROM campaigns c JOIN broadcast_messages b
+    ON b.dedupe_key >= 'c:' || c.id || ':' AND b.dedupe_key < 'c:' || c.id || ';'
+  WHERE c.workspace_id = $1 AND c.id = $2 AND ($3::bigint IS NULL OR b.device_id = $3)
+    AND (b.status = 'skipped' AND b.reason <> 'missing_variable'
+      OR b.status = 'failed' AND b.reason NOT IN ('unconfirmed', 'delivery_failed'))
+    AND {NOT_SUPPRESSED.format(m="b")}
+  FOR UPDATE OF b),{_RETRY}"""  # noqa: S608
+RETRY_UNCONFIRMED = f"""
+WITH {CLOCK},
+pick AS (
+  SELECT b.id, b.status AS before, b.reason AS was, c.deadline_after
+  FROM broadcast_messages b LEFT JOIN campaigns c ON c.id = b.campaign_id
+  WHERE b.workspace_id = $1 AND b.id = ANY ($2::bigint[]) AND b.status = 'failed' AND b.reason = 'unconfirmed'
+    AND {NOT_SUPPRESSED.format(m="b")}
+  FOR UPDATE OF b),{_RETRY}"""  # noqa: S608

@@ -1,0 +1,267 @@
+"""Every transition of a message as a function: the only way to change a message's status.
+
+What each does and guards is said beside its statement in `store.transition_statements`; here are the types. A function
+returns what it moved: whatever its guard refused is simply not in the answer. Callers own the transaction.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fleetcast.domain.message import MessageStatus, Outcome, Reason, Resolution
+from fleetcast.store import transition_statements as sql
+from fleetcast.store.connection import Connection
+
+CHUNK = 5_000
+"""Rows a bulk transition moves in one transaction: some tens of milliseconds, so that nobody waits long behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A row that T1 put into its device's window; `campaign` is 0 for a row without one."""
+
+    shard: int
+    device: int
+    id: int
+    campaign: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a sender asks for in T2. `gap_ms` is the delay drawn before this attempt."""
+
+    id: int
+    shard: int
+    epoch: int
+    gap_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row in `sending`, committed: one attempt by this sender is allowed now."""
+
+    id: int
+    device: int
+    attempt: int
+    epoch: int
+    recipient: str
+    content: int
+    variables: dict[str, object]
+    planned_at: datetime
+    """The frozen `now` of its text."""
+    payload_sha256: bytes | None
+    """Of the first attempt, if there was one: a retry must render to the same."""
+    now: datetime
+    """Database time of the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentResult:
+    """T3a: the transport accepted the attempt."""
+
+    id: int
+    attempt: int
+    epoch: int
+    provider_id: str
+    finished_at: datetime
+    payload_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OtherResult:
+    """T3b (failed), T3c (pending, after `delay` seconds) or T3d (in_doubt)."""
+
+    id: int
+    attempt: int
+    epoch: int
+    after: MessageStatus
+    reason: Reason
+    outcome: Outcome
+    code: str
+    finished_at: datetime
+    detail: str = ""
+    delay: float = 0.0
+    payload_sha256: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Proof that an attempt was accepted, from elsewhere than its answer."""
+
+    id: int
+    attempt: int
+    provider_id: str
+    at: datetime
+
+
+async def top_up(connection: Connection, devices: Sequence[int], rooms: Sequence[int]) -> list[Queued]:
+    """T1 for these devices: at most `rooms[i]` due rows of `devices[i]`, in order of priority, turn and time."""
+    rows = await connection.fetch(sql.TOP_UP, devices, rooms)
+    return [Queued(*row) for row in rows]
+
+
+async def claim(connection: Connection, claims: Sequence[Claim], sender: str, install: str) -> list[Claimed]:
+    """T2. Run it outside a transaction: when it returns, the claim and its attempt rows are durable."""
+    rows = await connection.fetch(
+        sql.CLAIM,
+        [c.id for c in claims],
+        [c.shard for c in claims],
+        [c.epoch for c in claims],
+        [c.gap_ms for c in claims],
+        sender,
+        list({c.shard for c in claims}),
+        install,
+    )
+    return [
+        Claimed(
+            id=row["id"],
+            device=row["device_id"],
+            attempt=row["attempts"],
+            epoch=row["lease_epoch"],
+            recipient=row["recipient"],
+            content=row["content_id"],
+            variables=row["variables"],
+            planned_at=row["created_at"],
+            payload_sha256=row["payload_sha256"],
+            now=row["now"],
+        )
+        for row in rows
+    ]
+
+
+async def record_sent(connection: Connection, results: Sequence[SentResult], paced: Iterable[int]) -> int:
+    """T3a for a batch; returns how many matched. The others are in the inbox as evidence when this returns."""
+    count: int = await connection.fetchval(
+        sql.SENT,
+        [r.id for r in results],
+        [r.attempt for r in results],
+        [r.epoch for r in results],
+        [r.provider_id for r in results],
+        [r.finished_at for r in results],
+        [r.payload_sha256 for r in results],
+        list(paced),
+    )
+    return count
+
+
+async def record_other(connection: Connection, results: Sequence[OtherResult], paced: Iterable[int]) -> int:
+    """T3b, T3c and T3d for a batch; returns how many matched."""
+    count: int = await connection.fetchval(
+        sql.SETTLED,
+        [r.id for r in results],
+        [r.attempt for r in results],
+        [r.epoch for r in results],
+        [r.after for r in results],
+        [r.reason for r in results],
+        [r.outcome for r in results],
+        [r.code for r in results],
+        [r.detail for r in results],
+        [r.finished_at for r in results],
+        list(paced),
+        [r.delay for r in results],
+        [r.payload_sha256 for r in results],
+    )
+    return count
+
+
+async def requeue_campaign(connection: Connection, campaign_id: int) -> int:
+    """T4 for all queued rows of a campaign that is being paused, edited or cancelled."""
+    count: int = await connection.fetchval(sql.REQUEUE_CAMPAIGN, campaign_id)
+    return count
+
+
+async def requeue_device(connection: Connection, device_id: int) -> int:
+    """T4 for all queued rows of a device that stops being ready."""
+    count: int = await connection.fetchval(sql.REQUEUE_DEVICE, device_id)
+    return count
+
+
+async def requeue_shards(connection: Connection, shards: Sequence[int]) -> int:
+    """T4 for shards that nobody owns."""
+    count: int = await connection.fetchval(sql.REQUEUE_SHARDS, shards)
+    return count
+
+
+async def orphaned(connection: Connection, shards: Sequence[int], grace: dict[str, float]) -> list[int]:
+    """T5. `grace`: seconds by transport. Returns the messages now in doubt."""
+    rows = await connection.fetch(sql.ORPHANED, shards, list(grace), list(grace.values()))
+    return [row["id"] for row in rows]
+
+
+async def confirm_sent(connection: Connection, evidence: Sequence[Evidence], resolution: Resolution) -> list[int]:
+    """T5a and T6. Returns the messages that are sent by this evidence; for the others it changed nothing."""
+    rows = await connection.fetch(
+        sql.CONFIRMED,
+        [e.id for e in evidence],
+        [e.attempt for e in evidence],
+        [e.provider_id for e in evidence],
+        [e.at for e in evidence],
+        resolution,
+    )
+    return [row["id"] for row in rows]
+
+
+async def settle_doubt(
+    connection: Connection, decisions: Sequence[tuple[int, MessageStatus, Reason | None]]
+) -> list[int]:
+    """T5b (failed) and T5c (pending). Returns the devices of the rows that were moved."""
+    rows = await connection.fetch(
+        sql.DOUBT_SETTLED, [d[0] for d in decisions], [d[1] for d in decisions], [d[2] for d in decisions]
+    )
+    return [row["device_id"] for row in rows]
+
+
+async def fail_later(connection: Connection, ids: Sequence[int]) -> int:
+    """T6, failure after acceptance."""
+    count: int = await connection.fetchval(sql.FAILED_LATER, ids)
+    return count
+
+
+async def cancel_campaign(connection: Connection, campaign_id: int, limit: int = CHUNK) -> int:
+    """T7 for at most `limit` rows of a cancelled campaign."""
+    count: int = await connection.fetchval(sql.CANCEL_CAMPAIGN, campaign_id, limit)
+    return count
+
+
+async def expire_campaign(connection: Connection, campaign_id: int, limit: int = CHUNK) -> int:
+    """T7 for at most `limit` rows of a campaign past its deadline."""
+    count: int = await connection.fetchval(sql.EXPIRE_CAMPAIGN, campaign_id, limit)
+    return count
+
+
+async def skip_offline(connection: Connection, campaign_id: int, limit: int = CHUNK) -> int:
+    """T7 for rows whose device is offline, where the campaign chose not to wait."""
+    count: int = await connection.fetchval(sql.SKIP_OFFLINE, campaign_id, limit)
+    return count
+
+
+async def skip_removed(connection: Connection, device_id: int, limit: int = CHUNK) -> int:
+    """T7 for at most `limit` rows of a removed device."""
+    count: int = await connection.fetchval(sql.SKIP_REMOVED, device_id, limit)
+    return count
+
+
+async def skip_missing_variable(connection: Connection, ids: Sequence[int]) -> int:
+    """T7 for rows just planned whose lead lacks a variable."""
+    count: int = await connection.fetchval(sql.SKIP_MISSING_VARIABLE, ids, len(ids))
+    return count
+
+
+async def skip_person(connection: Connection, workspace_id: int, phone: str) -> int:
+    """T7 for all waiting rows of a person, in the transaction that suppresses them."""
+    count: int = await connection.fetchval(sql.SKIP_PERSON, workspace_id, None, phone)
+    return count
+
+
+async def retry_certain(
+    connection: Connection, workspace_id: int, campaign_id: int, device_id: int | None = None
+) -> list[int]:
+    """T8 for what certainly was not sent. Returns the device of each row that waits again."""
+    rows = await connection.fetch(sql.RETRY_CERTAIN, workspace_id, campaign_id, device_id)
+    return [row["device_id"] for row in rows]
+
+
+async def retry_unconfirmed(connection: Connection, workspace_id: int, ids: Sequence[int]) -> list[int]:
+    """T8u by a confirmed list; a copy may arrive twice. Returns the device of each row that waits again."""
+    rows = await connection.fetch(sql.RETRY_UNCONFIRMED, workspace_id, ids)
+    return [row["device_id"] for row in rows]
