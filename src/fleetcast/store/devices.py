@@ -90,7 +90,7 @@ async def insert(
         OVERRIDING SYSTEM VALUE
         VALUES ($1, $2, $3, $4, $5::text::device_state, $6, $7, $8, $9)
         ON CONFLICT (workspace_id, lower(name)) WHERE deleted_at IS NULL DO NOTHING
-        RETURNING {_COLUMNS}""",  # noqa: S608
+        RETURNING {_COLUMNS}""",
         device_id,
         workspace_id,
         name,
@@ -107,7 +107,7 @@ async def insert(
 async def by_name(connection: Connection, workspace_id: WorkspaceId, name: str) -> Device | None:
     """The device of that name; capitals make no difference."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND lower(name) = lower($2) AND deleted_at IS NULL",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND lower(name) = lower($2) AND deleted_at IS NULL",
         workspace_id,
         name,
     )
@@ -117,7 +117,7 @@ async def by_name(connection: Connection, workspace_id: WorkspaceId, name: str) 
 async def locked(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> Device | None:
     """The device, its row locked until the transaction ends: what is read is what is changed."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL FOR NO KEY UPDATE",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL FOR NO KEY UPDATE",
         workspace_id,
         device_id,
     )
@@ -127,7 +127,7 @@ async def locked(connection: Connection, workspace_id: WorkspaceId, device_id: D
 async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> list[Device]:
     """All devices of a workspace, by name."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND deleted_at IS NULL ORDER BY lower(name)",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND deleted_at IS NULL ORDER BY lower(name)",
         workspace_id,
     )
     return [_device(r) for r in rows]

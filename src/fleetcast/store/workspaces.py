@@ -30,7 +30,7 @@ def _workspace(row: Row) -> Workspace:
 async def insert(connection: Connection, name: str, time_zone: str, region: str) -> Workspace | None:
     """A new workspace, or None when the name is taken."""
     row = await connection.fetchrow(
-        f"INSERT INTO workspaces (name, time_zone, region) VALUES ($1, $2, $3) "  # noqa: S608
+        f"INSERT INTO workspaces (name, time_zone, region) VALUES ($1, $2, $3) "
         f"ON CONFLICT (name) DO NOTHING RETURNING {_COLUMNS}",
         name,
         time_zone,
@@ -41,10 +41,10 @@ async def insert(connection: Connection, name: str, time_zone: str, region: str)
 
 async def by_name(connection: Connection, name: str) -> Workspace | None:
     """The workspace of that exact name."""
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM workspaces WHERE name = $1", name)  # noqa: S608
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM workspaces WHERE name = $1", name)
     return _workspace(row) if row else None
 
 
 async def every(connection: Connection) -> list[Workspace]:
     """All workspaces, by name. For the operator of the installation, never for a member."""
-    return [_workspace(r) for r in await connection.fetch(f"SELECT {_COLUMNS} FROM workspaces ORDER BY name")]  # noqa: S608
+    return [_workspace(r) for r in await connection.fetch(f"SELECT {_COLUMNS} FROM workspaces ORDER BY name")]

@@ -1,0 +1,122 @@
+"""The command `fleetcast`: gathers the groups of commands and turns every error into a sentence and an exit code.
+
+Nobody sees a stack trace unless they ask for one with `--debug`; what was not foreseen is kept in a file.
+"""
+
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from fleetcast.cli.output import complain, emit_json, error_facts
+from fleetcast.errors import FleetcastError
+from fleetcast.settings import load_settings
+
+HELP = """Self-hosted WhatsApp broadcasts: nothing lost, nothing sent twice, every number measured.
+
+Exit codes: 0 done; 1 a check did not hold, or an unforeseen error; 2 wrong input; 3 not found; 4 not possible in this
+state; 5 a setting or the machine stands in the way; 6 a server does not answer; 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="fleetcast", help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fleetcast {version('fleetcast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an unforeseen error.")] = False,
+) -> None:
+    """Options that come before the command; `main` itself reads them."""
+
+
+for _name in ("up", "demo", "status", "web", "scheduler", "sender", "simulator"):
+    with contextlib.suppress(ModuleNotFoundError):
+        app.add_typer(importlib.import_module(f"fleetcast.cli.{_name}").app)
+for _name in ("workspace", "device", "leads", "campaign", "message", "suppression", "db"):
+    with contextlib.suppress(ModuleNotFoundError):
+        app.add_typer(importlib.import_module(f"fleetcast.cli.{_name}").app, name=_name)
+
+
+def _asked(arguments: list[str], option: str) -> bool:
+    """Whether an option is there, whatever else is wrong with the line; what follows `--` is no option."""
+    return option in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
+
+
+def _keep_trace(trace: str) -> Path | None:
+    """Put the trace of an unforeseen error into a file of the data directory; None when that cannot be written."""
+    try:
+        folder = load_settings().data / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "errors.log"
+        with path.open("a", encoding="utf-8") as file:
+            file.write(trace + "\n")
+    except (OSError, FleetcastError):
+        return None
+    return path
+
+
+def _unforeseen(error: Exception, *, as_json: bool, debug: bool) -> int:
+    if debug:
+        sys.stderr.write(traceback.format_exc())
+    path = None if debug else _keep_trace(traceback.format_exc())
+    where = "above" if debug else f"in {path}" if path else "shown with `fleetcast --debug …`"
+    sentence = f"Something unforeseen happened ({type(error).__name__}); the details are {where}."
+    if as_json:
+        emit_json({"error": {"type": "Unforeseen", "message": sentence}})
+    else:
+        complain(sentence)
+    return 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line and return the exit code."""
+    as_json = _asked(arguments, "--json")
+    try:
+        code = app(arguments, prog_name="fleetcast", standalone_mode=False)
+        sys.stdout.flush()
+    except FleetcastError as error:
+        if as_json:
+            emit_json({"error": error_facts(error)})
+        else:
+            complain(str(error))
+        return error.exit_code
+    except TyperException as error:
+        if as_json:
+            emit_json({"error": {"type": "Usage", "message": error.format_message()}})
+        elif show := getattr(error, "show", None):
+            show()
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _unforeseen(error, as_json=as_json, debug=_asked(arguments, "--debug"))
+    return code if isinstance(code, int) else 0
+
+
+def run() -> None:
+    """Entry point of the command. A reader that went away (`fleetcast … | head`) ends it quietly."""
+    try:
+        code = main(sys.argv[1:])
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would complain
+        code = 141  # as if ended by SIGPIPE
+    sys.exit(code)

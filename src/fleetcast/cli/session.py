@@ -1,0 +1,64 @@
+"""What every command needs: the servers, an open runtime, and the options that all commands share.
+
+A command is an ordinary function that hands one coroutine to `with_runtime`. Separate from `main` because every group
+of commands imports it, while `main` imports every group.
+"""
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from fleetcast.embedded.attach import attached
+from fleetcast.observability.logging import configure_logging
+from fleetcast.queue import client as redis_client
+from fleetcast.runtime import Runtime, open_runtime
+from fleetcast.settings import Settings, load_settings
+from fleetcast.store import connection as postgres
+from fleetcast.store import schema
+
+T = TypeVar("T")
+
+WorkspaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workspace", "-w", envvar="FLEETCAST_WORKSPACE", help="Which workspace; not needed if there is one."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines, errors too.")]
+
+
+def person() -> str:
+    """Who types: the name that audited decisions carry."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):  # an account without an entry and without environment
+        return "cli"
+
+
+async def check_servers(settings: Settings) -> None:
+    """Try servers that the person named. Raises ConfigurationError or Unavailable in one sentence."""
+    if settings.database_url is not None:
+        await postgres.check_server(settings.database_url.get_secret_value())
+    if settings.redis_url is not None:
+        await redis_client.check_server(settings.redis_url.get_secret_value())
+
+
+def with_runtime(work: Callable[[Runtime], Awaitable[T]]) -> T:
+    """Run one piece of work on an open runtime: on the servers named by the settings, on those of a running Fleetcast,
+    or on servers started for this command. The schema is brought up to date first.
+    """
+    settings = load_settings()
+    configure_logging(settings, "cli", level="warning")
+
+    async def run(served: Settings) -> T:
+        await check_servers(settings)
+        if served.database_url is not None:
+            await schema.migrate(served.database_url.get_secret_value())
+        async with open_runtime(served, pool_size=4) as runtime:
+            return await work(runtime)
+
+    with attached(settings) as served:
+        return asyncio.run(run(served))
