@@ -6,6 +6,7 @@ import redis.asyncio as redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from fleetcast.errors import ConfigurationError, Unavailable
+from fleetcast.queue.keys import Keys
 
 Client = redis.Redis
 
@@ -38,7 +39,7 @@ async def check_server(url: str) -> str:
             raise ConfigurationError(
                 f"Redis at {name} is version {version}; Fleetcast needs {MINIMUM_VERSION} or newer."
             )
-        await client.execute_command("XLEN", "fleetcast:probe")
+        await client.xlen(Keys().shard(0))
         return version
     except AuthenticationError:
         raise ConfigurationError(f"Redis at {name} refused the user or password: correct REDIS_URL.") from None
