@@ -1,0 +1,264 @@
+"""The rules of the code that a reader cannot see in one file: who imports whom, who reads the clock, who speaks SQL.
+
+Each rule is tried on this source and, where a mistake would otherwise pass unseen, on a wrong copy of it.
+"""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from fleetcast.store.connection import Database
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "fleetcast"
+
+SQL = re.compile(r"\s*(--[^\n]*\n\s*)*(WITH|SELECT|INSERT|UPDATE|DELETE|MERGE)\s", re.IGNORECASE)
+
+
+def modules(*parts: str) -> Iterator[tuple[str, ast.Module]]:
+    """Path below src/fleetcast and syntax tree of each module."""
+    for path in sorted(SOURCE.joinpath(*parts).rglob("*.py")):
+        yield path.relative_to(SOURCE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def docstrings(tree: ast.AST) -> set[int]:
+    """Ids of the constants that are prose: a string that stands alone."""
+    return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and text of every string that is not prose; an f-string in one piece, its holes as `{}`."""
+    prose = docstrings(tree)
+    parts = {id(value) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for value in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            pieces = (str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)
+            yield node.lineno, "".join(pieces)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose | parts:
+            yield node.lineno, node.value
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` of a name or attribute; calls in between as `()`."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return "()"
+
+
+# --- imports ---------------------------------------------------------------------------------------------------------
+
+WRONG_IMPORTS = {
+    "domain/message.py": "import fleetcast.store.connection\nimport pydantic",
+    "queue/keys.py": "import fleetcast.store.connection\nimport asyncpg\nimport httpx2\nimport phonenumbers",
+    "engine/__init__.py": "import fleetcast.web\nimport redis\nimport fastapi\nimport rich\nimport liquid",
+    "transports/base.py": "import fleetcast.transports.simulator",
+    "novelty.py": '"""A module without a layer."""',
+}
+"""One step in each wrong direction; together they break every contract."""
+
+
+def lint_imports(path: Path) -> subprocess.CompletedProcess[str]:
+    """Judge the source below `path` by the contracts in pyproject.toml."""
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--config", ROOT / "pyproject.toml"]
+    environment = os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "300"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_imports_go_down_only_and_libraries_stay_where_they_belong() -> None:
+    result = lint_imports(ROOT / "src")
+    assert result.returncode == 0, result.stdout
+    assert " BROKEN" not in result.stdout
+
+
+def test_a_wrong_import_breaks_its_contract(tmp_path: Path) -> None:
+    shutil.copytree(SOURCE, tmp_path / "fleetcast", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, line in WRONG_IMPORTS.items():
+        path = tmp_path / "fleetcast" / name
+        path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+    result = lint_imports(tmp_path)
+    assert result.returncode == 1
+    verdicts = re.findall(r"^(.+?) (KEPT|BROKEN)$", result.stdout, re.MULTILINE)
+    assert len(verdicts) >= 10
+    assert [name for name, verdict in verdicts if verdict == "KEPT"] == []
+    assert "novelty" in result.stdout
+
+
+# --- time and chance -------------------------------------------------------------------------------------------------
+
+CLOCK_READERS = frozenset(
+    {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "localtime", "gmtime"}
+)
+
+
+def test_python_reads_the_time_in_one_module() -> None:
+    found = []
+    for name, tree in modules():
+        if name == "clock.py":
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                owner = dotted(node.value)
+                wall = node.attr in {"now", "utcnow", "today"} and owner.split(".")[-1] in {"datetime", "date"}
+                if wall or (owner == "time" and node.attr in CLOCK_READERS):
+                    found.append(f"{name}:{node.lineno} {dotted(node)}")
+            elif isinstance(node, ast.ImportFrom) and node.module == "time":
+                wrong = CLOCK_READERS.intersection(alias.name for alias in node.names)
+                found += [f"{name}:{node.lineno} from time import {word}" for word in sorted(wrong)]
+    assert found == [], "take a Clock instead"
+
+
+def test_chance_is_an_argument() -> None:
+    found = [
+        f"{name}:{node.lineno} {dotted(node)}"
+        for name, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and dotted(node.value) == "random"
+        and node.attr not in {"Random", "SystemRandom"}
+    ]
+    assert found == [], "take a random.Random instead, so that a test can seed it"
+
+
+SQL_CLOCK = re.compile(
+    r"(?<![\w.])(now\(\)|(clock|statement|transaction)_timestamp\(\)|current_(timestamp|date|time)\b|localtime)",
+    re.IGNORECASE,
+)
+
+
+def test_sql_reads_the_time_in_one_function() -> None:
+    found = [
+        f"{name}:{line} {match[0]}"
+        for name, tree in modules()
+        for line, text in texts(tree)
+        for match in SQL_CLOCK.finditer(text)
+    ]
+    [only] = found
+    assert only.startswith("store/migrations/versions/v0001_foundation.py")
+    assert only.endswith("statement_timestamp()")
+
+
+# --- who may do what -------------------------------------------------------------------------------------------------
+
+TASK_OWNERS = frozenset({"engine/supervisor.py"})
+"""Where tasks are made: each has a name, an owner and an end there. A TaskGroup is an owner by itself."""
+
+
+def test_nobody_starts_a_task_without_an_owner() -> None:
+    found = []
+    for name, tree in modules():
+        if name in TASK_OWNERS:
+            continue
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called = dotted(node.func)
+            bare = called in {"create_task", "asyncio.create_task", "ensure_future", "asyncio.ensure_future"}
+            if bare or called.endswith(("loop.create_task", "().create_task")):
+                found.append(f"{name}:{node.lineno} {called}")
+    assert found == []
+
+
+def test_keys_in_redis_are_spelt_in_one_module() -> None:
+    found = [
+        f"{name}:{line} {text!r}"
+        for name, tree in modules()
+        if name != "queue/keys.py"
+        for line, text in texts(tree)
+        if re.match(r"(fleetcast|\{\}):[a-z]", text)
+    ]
+    assert found == [], "build it in queue/keys.py, with type and lifetime"
+
+
+STATUS_WRITERS = frozenset({"store/transitions.py", "store/transition_statements.py"})
+SETS_STATUS = re.compile(r"UPDATE\s+broadcast_messages\b.*?\bSET\b((?!\b(?:FROM|WHERE)\b).)*?\bstatus\s*=", re.DOTALL)
+
+
+def test_one_module_changes_the_status_of_messages() -> None:
+    writers = {name for name, tree in modules() for _, text in texts(tree) if SETS_STATUS.search(text)}
+    assert writers
+    assert writers <= STATUS_WRITERS
+
+
+def test_sql_is_written_in_the_store_only() -> None:
+    statement = re.compile(r"\s*(WITH \w+ AS|SELECT\s.+\sFROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM)\s", re.DOTALL)
+    found = [
+        f"{name}:{line}"
+        for name, tree in modules()
+        if not name.startswith("store/")
+        for line, text in texts(tree)
+        if statement.match(text)
+    ]
+    assert found == []
+
+
+# --- statements and schema -------------------------------------------------------------------------------------------
+
+ALEMBICS = frozenset({"store/schema.py"})
+"""Speaks SQLAlchemy's dialect of parameters, and is run by every test that has a database."""
+
+
+def values(value: object) -> Iterator[str]:
+    """Strings in a value of a module: itself, or what a mapping or sequence holds."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from values(each)
+    elif isinstance(value, tuple | list | set | frozenset):
+        for each in value:
+            yield from values(each)
+
+
+def statements() -> dict[str, str]:
+    """Every statement of the store: constants as their modules have built them, and texts written at the call."""
+    found = {}
+    for name, tree in modules("store"):
+        if name in ALEMBICS or "migrations" in name:
+            continue
+        module = __import__(f"fleetcast.{name.removesuffix('.py').replace('/', '.')}", fromlist=["x"])
+        for constant, value in vars(module).items():
+            if re.fullmatch(r"_?[A-Z][A-Z0-9_]*", constant):
+                for i, text in enumerate(t for t in values(value) if SQL.match(t)):
+                    found[f"{name} {constant}[{i}]"] = text
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and dotted(node.func).split(".")[-1] in {
+                "fetch",
+                "fetchrow",
+                "fetchval",
+                "execute",
+            }:
+                for argument in node.args[:1]:
+                    if isinstance(argument, ast.Constant) and SQL.match(str(argument.value)):
+                        found[f"{name}:{argument.lineno}"] = str(argument.value)
+    return found
+
+
+async def misfits(db: Database, every: dict[str, str]) -> dict[str, str]:
+    """What the server says about the statements that it cannot prepare."""
+    wrong = {}
+    async with db.connection() as connection:
+        for where, statement in every.items():
+            try:
+                await connection.prepare(statement)
+            except Exception as error:
+                wrong[where] = f"{type(error).__name__}: {error}"
+    return wrong
+
+
+async def test_f41_every_statement_fits_the_schema(db: Database) -> None:
+    every = statements()
+    assert len(every) > 10
+    assert await misfits(db, every) == {}
+
+
+async def test_f41_a_statement_that_does_not_fit_is_named(db: Database) -> None:
+    wrong = await misfits(db, {"good": "SELECT starts_at FROM campaigns", "bad": "SELECT schedule_time FROM campaigns"})
+    assert list(wrong) == ["bad"]
+    assert "schedule_time" in wrong["bad"]
