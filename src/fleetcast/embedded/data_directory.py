@@ -1,0 +1,165 @@
+"""The data directory of a node: what lies where, who may enter, and who uses it now.
+
+    lock          held by the one Fleetcast that runs on it; names its pid
+    node_id       who this node is (linked devices live on one node)
+    run/          run file and sockets of what runs now
+    postgres/     the embedded PostgreSQL's data
+    valkey/       working folder of the embedded Valkey (keeps nothing)
+    bin/          copies of the server programs, as root only
+    log/          what the servers print
+    simulator/    the simulator's ledger
+    spool/        results that could not be committed yet
+
+An ordinary user's directory is closed (0700). Root's can be passed through (0711), because the servers run as
+another account, and everything in it but the programs is closed by its own mode.
+"""
+
+import contextlib
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetcast.errors import ConfigurationError, Conflict
+
+_PRIVATE = ("log", "simulator", "spool")
+_PASSABLE = ("run", "bin")
+_OURS = {"lock", "servers.lock", "node_id", "postgres", "valkey", *_PRIVATE, *_PASSABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The folders of one data directory; all but postgres and valkey exist."""
+
+    root: Path
+
+    @property
+    def run(self) -> Path:
+        """Run file and sockets."""
+        return self.root / "run"
+
+    @property
+    def postgres(self) -> Path:
+        """PostgreSQL's data."""
+        return self.root / "postgres"
+
+    @property
+    def valkey(self) -> Path:
+        """Valkey's working folder."""
+        return self.root / "valkey"
+
+    @property
+    def bin(self) -> Path:
+        """Copied programs."""
+        return self.root / "bin"
+
+    @property
+    def log(self) -> Path:
+        """The servers' output."""
+        return self.root / "log"
+
+    @property
+    def simulator(self) -> Path:
+        """The simulator's ledger."""
+        return self.root / "simulator"
+
+    @property
+    def spool(self) -> Path:
+        """Results that wait for the database."""
+        return self.root / "spool"
+
+
+def prepare(data: Path) -> Layout:
+    """Make the directory and its folders, closed to others. A directory full of other things is refused."""
+    root = Path(os.path.realpath(data.expanduser()))
+    passable = 0o711 if os.geteuid() == 0 else 0o700
+    try:
+        root.mkdir(mode=passable, parents=True, exist_ok=True)
+        names = set(os.listdir(root))
+        strange = sorted(name for name in names - _OURS if not name.startswith("postgres."))
+        if strange and "node_id" not in names:
+            raise ConfigurationError(
+                f"{root} holds other things ({strange[0]}) and is no data directory of Fleetcast: "
+                "name a new or empty one with FLEETCAST_DATA."
+            )
+        _close(root, passable)
+        for name in _PRIVATE:
+            (root / name).mkdir(exist_ok=True)
+            _close(root / name, 0o700)
+        for name in _PASSABLE:
+            (root / name).mkdir(exist_ok=True)
+            _close(root / name, passable)
+        node_id(root)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The data directory {root} cannot be used: {error.strerror}. Correct its owner or mode, "
+            "or name another one with FLEETCAST_DATA."
+        ) from error
+    return Layout(root)
+
+
+def _close(folder: Path, mode: int) -> None:
+    status = folder.stat()
+    if status.st_mode & 0o7777 != mode and status.st_uid == os.geteuid():
+        folder.chmod(mode)
+
+
+def node_id(data: Path) -> str:
+    """The id of this node: 32 characters, drawn at the first call and kept in the data directory."""
+    path = data / "node_id"
+    with contextlib.suppress(FileNotFoundError):
+        if kept := path.read_text(encoding="ascii").strip():
+            return kept
+    half = data / "run" / f"node_id.{uuid.uuid4().hex}"
+    half.parent.mkdir(exist_ok=True)
+    half.touch(mode=0o600)
+    half.write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
+    try:
+        if path.exists():  # empty: its disk was full once
+            half.replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.link(half, path)  # the first of several wins
+    finally:
+        half.unlink(missing_ok=True)
+    return path.read_text(encoding="ascii").strip()
+
+
+@contextlib.contextmanager
+def locked(data: Path) -> Iterator[Layout]:
+    """Prepare the directory and be the only Fleetcast on it while the block runs. Conflict names who has it."""
+    layout = prepare(data)
+    with holding(
+        layout.root / "lock",
+        f"Fleetcast is already running on {layout.root} (process {{pid}}): use that one, stop it first, or name another "
+        "data directory with FLEETCAST_DATA.",
+    ):
+        yield layout
+
+
+@contextlib.contextmanager
+def holding(path: Path, complaint: str) -> Iterator[None]:
+    """Hold an exclusive lock on a file while the block runs; the kernel lets go of it when we die.
+
+    Conflict with `complaint` (in which `{pid}` is the holder's pid) when another holds it.
+    """
+    if sys.platform == "win32":
+        raise ConfigurationError("The embedded servers need Linux or macOS: set DATABASE_URL and REDIS_URL.")
+    import fcntl  # not on every system
+
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"The lock {path} cannot be opened: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(complaint.format(pid=os.pread(handle, 20, 0).decode().strip() or "unknown")) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)

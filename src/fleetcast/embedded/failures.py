@@ -1,0 +1,35 @@
+"""Why a server did not start, in one sentence: reads what it printed, says what to do."""
+
+from pathlib import Path
+
+from fleetcast.errors import ConfigurationError
+
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+
+
+def why_not(server: str, printed: str, data: Path, log: Path | None = None) -> ConfigurationError:
+    """Turn a server's last words into an error for a person."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    if any(text in printed for text in _FULL):
+        return ConfigurationError(
+            f"{server} could not write to {data} because its disk is full: free some space (a new installation "
+            "needs 200 MB) and start again."
+        )
+    if any(text in printed for text in ("Permission denied", "Read-only file system", "Operation not permitted")):
+        line = next(line for line in reversed(lines) if "ermi" in line or "Read-only" in line)
+        return ConfigurationError(
+            f"{server} was refused by the system ({_plain(line)}): correct owner or mode of {data}, or name another "
+            "data directory with FLEETCAST_DATA."
+        )
+    loud = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error:", "rror:", "# "))]
+    last = _plain((loud or lines or ["it printed nothing"])[-1])
+    where = f"; more in {log}" if log else ""
+    return ConfigurationError(f"{server} did not start on {data}: {last}{where}.")
+
+
+def _plain(line: str) -> str:
+    """Without time stamp and level."""
+    for word in ("FATAL:", "PANIC:", "error:", "ERROR:"):
+        if word in line:
+            line = line.split(word, 1)[1]
+    return line.strip().rstrip(".")

@@ -1,0 +1,131 @@
+"""Real servers for every test: one PostgreSQL and one Valkey a test process, one database a test.
+
+The schema is migrated once into a template; a test's database is a copy of it, dropped afterwards.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.embedded.servers import EmbeddedServers
+from fleetcast.queue.client import connect
+from fleetcast.queue.keys import Keys
+from fleetcast.queue.nudges import Nudges
+from fleetcast.runtime import Runtime
+from fleetcast.settings import Settings
+from fleetcast.store.connection import Database
+from fleetcast.store.schema import migrate
+
+# What a disk does after a power cut is not what these tests ask.
+_QUICK = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB", "autovacuum_naptime": "60s"}
+
+
+def pytest_configure() -> None:
+    """A person's own settings must not reach the tests."""
+    for name in list(os.environ):
+        if name.startswith("FLEETCAST_") or name in {"DATABASE_URL", "REDIS_URL", "PORT"}:
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def short_directory() -> Iterator[Path]:
+    """A folder with a short path (for sockets) that another account may pass through, as root's own data directory."""
+    folder = Path(tempfile.mkdtemp(prefix="fleetcast-", dir="/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers(short_directory: Path) -> Iterator[EmbeddedServers]:
+    """The servers of this test process. Tests that stop or kill servers start their own."""
+    with EmbeddedServers(short_directory / "servers", postgres_settings=_QUICK) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def template(servers: EmbeddedServers) -> str:
+    """Name of a database with the newest schema and nothing in it; to be copied, never opened."""
+    name = "template_fleetcast"
+    await _execute(servers.database_url, f"CREATE DATABASE {name}")
+    await migrate(_with_name(servers.database_url, name))
+    await _execute(servers.database_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    return name
+
+
+@pytest.fixture
+async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
+    """postgresql://… of a fresh, migrated database."""
+    name = f"test_{uuid4().hex}"
+    await _execute(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _with_name(servers.database_url, name)
+    await _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def empty_database_url(servers: EmbeddedServers) -> AsyncIterator[str]:
+    """postgresql://… of a fresh database without any schema."""
+    name = f"test_{uuid4().hex}"
+    await _execute(servers.database_url, f"CREATE DATABASE {name}")
+    yield _with_name(servers.database_url, name)
+    await _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def redis_url(servers: EmbeddedServers) -> str:
+    """unix://… of this test process's Valkey."""
+    return servers.redis_url
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """The fresh database, opened."""
+    async with Database(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def runtime(db: Database, redis_url: str, short_directory: Path) -> AsyncIterator[Runtime]:
+    """A Runtime on the fresh database, with keys and a data directory of its own."""
+    own = uuid4().hex[:12]
+    data = short_directory / own
+    (data / "run").mkdir(parents=True)
+    settings = Settings(database_url=db.dsn, redis_url=redis_url, redis_prefix=f"test-{own}", data=data)
+    keys = Keys(settings.redis_prefix)
+    redis = connect(redis_url)
+    try:
+        yield Runtime(settings, db, redis, keys, Nudges(redis, keys))
+    finally:
+        if left := [key async for key in redis.scan_iter(match=f"{settings.redis_prefix}:*", count=1000)]:
+            await redis.delete(*left)
+        await redis.aclose()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture
+async def workspace(db: Database) -> WorkspaceId:
+    """The id of a workspace."""
+    async with db.connection() as connection:
+        made = await connection.fetchval(
+            "INSERT INTO workspaces (name) VALUES ($1) RETURNING id", f"Test {uuid4().hex[:6]}"
+        )
+    return WorkspaceId(made)
+
+
+def _with_name(url: str, name: str) -> str:
+    return url.replace("/fleetcast?", f"/{name}?", 1)
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
