@@ -5,11 +5,14 @@ the existing account `nobody`. It must have a passwd entry: initdb looks its own
 """
 
 import os
-import pwd
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleetcast.errors import ConfigurationError
+
+if sys.platform != "win32":
+    import pwd
 
 UNPRIVILEGED = "nobody"
 

@@ -7,6 +7,7 @@ from the kernel when we die. A pid alone never identifies a process: pids are re
 
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from fleetcast.embedded.account import Account
 
+_LINUX = platform.system() == "Linux"
 _LAUNCHER = Path(__file__).with_name("launcher.py").read_text(encoding="utf-8")
 
 
@@ -100,7 +102,7 @@ def identity(pid: int) -> str | None:
     """What tells this process from a later one with the same pid: its start. None when there is no such process."""
     if pid <= 0:
         return None
-    if sys.platform == "linux":
+    if _LINUX:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -116,7 +118,7 @@ def identity(pid: int) -> str | None:
 
 def arguments(pid: int) -> list[str]:
     """The command line of a process; empty when it cannot be read."""
-    if sys.platform == "linux":
+    if _LINUX:
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
         except OSError:
@@ -127,12 +129,13 @@ def arguments(pid: int) -> list[str]:
     return found.stdout.split()
 
 
-def working_in(directory: Path) -> list[int]:
-    """Pids of the processes whose working directory is `directory`, where the system tells (Linux)."""
+def working_in(directory: Path, program: str) -> list[int]:
+    """Pids of a program's processes whose working directory is `directory`, where the system tells (Linux)."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*") if sys.platform == "linux" else ():
+    for entry in Path("/proc").glob("[0-9]*") if _LINUX else ():
         try:
-            if os.path.samefile(entry / "cwd", directory):
+            comm = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
+            if comm == program and (entry / "cwd").samefile(directory):
                 found.append(int(entry.name))
         except OSError:
             continue

@@ -74,10 +74,10 @@ class Layout:
 def prepare(data: Path) -> Layout:
     """Make the directory and its folders, closed to others. A directory full of other things is refused."""
     root = Path(os.path.realpath(data.expanduser()))
-    passable = 0o711 if os.geteuid() == 0 else 0o700
+    passable = 0o711 if is_root() else 0o700
     try:
         root.mkdir(mode=passable, parents=True, exist_ok=True)
-        names = set(os.listdir(root))
+        names = {path.name for path in root.iterdir()}
         strange = sorted(name for name in names - _OURS if not name.startswith("postgres."))
         if strange and "node_id" not in names:
             raise ConfigurationError(
@@ -100,9 +100,15 @@ def prepare(data: Path) -> Layout:
     return Layout(root)
 
 
+def is_root() -> bool:
+    """Whether this process may do everything."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 def _close(folder: Path, mode: int) -> None:
     status = folder.stat()
-    if status.st_mode & 0o7777 != mode and status.st_uid == os.geteuid():
+    mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+    if status.st_mode & 0o7777 != mode and mine:
         folder.chmod(mode)
 
 
@@ -133,8 +139,8 @@ def locked(data: Path) -> Iterator[Layout]:
     layout = prepare(data)
     with holding(
         layout.root / "lock",
-        f"Fleetcast is already running on {layout.root} (process {{pid}}): use that one, stop it first, or name another "
-        "data directory with FLEETCAST_DATA.",
+        f"Fleetcast is already running on {layout.root} (process %s): use that one, stop it first, or name "
+        "another data directory with FLEETCAST_DATA.",
     ):
         yield layout
 
@@ -143,10 +149,10 @@ def locked(data: Path) -> Iterator[Layout]:
 def holding(path: Path, complaint: str) -> Iterator[None]:
     """Hold an exclusive lock on a file while the block runs; the kernel lets go of it when we die.
 
-    Conflict with `complaint` (in which `{pid}` is the holder's pid) when another holds it.
+    Conflict with `complaint` (in which `%s` is the holder's pid) when another holds it.
     """
     if sys.platform == "win32":
-        raise ConfigurationError("The embedded servers need Linux or macOS: set DATABASE_URL and REDIS_URL.")
+        raise ConfigurationError("Fleetcast runs on Linux and macOS; on Windows, use it in WSL 2.")
     import fcntl  # not on every system
 
     try:
@@ -157,7 +163,7 @@ def holding(path: Path, complaint: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Conflict(complaint.format(pid=os.pread(handle, 20, 0).decode().strip() or "unknown")) from None
+            raise Conflict(complaint.replace("%s", os.pread(handle, 20, 0).decode().strip() or "unknown")) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield

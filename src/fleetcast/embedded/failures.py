@@ -1,16 +1,18 @@
 """Why a server did not start, in one sentence: reads what it printed, says what to do."""
 
+import shutil
 from pathlib import Path
 
 from fleetcast.errors import ConfigurationError
 
+_LEAST = 1024 * 1024
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 def why_not(server: str, printed: str, data: Path, log: Path | None = None) -> ConfigurationError:
     """Turn a server's last words into an error for a person."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    if any(text in printed for text in _FULL):
+    if any(text in printed for text in _FULL) or _nothing_left(data):
         return ConfigurationError(
             f"{server} could not write to {data} because its disk is full: free some space (a new installation "
             "needs 200 MB) and start again."
@@ -33,3 +35,11 @@ def _plain(line: str) -> str:
         if word in line:
             line = line.split(word, 1)[1]
     return line.strip().rstrip(".")
+
+
+def _nothing_left(data: Path) -> bool:
+    """A full disk keeps the server's own words from the log."""
+    try:
+        return shutil.disk_usage(data if data.exists() else data.parent).free < _LEAST
+    except OSError:
+        return False

@@ -32,7 +32,7 @@ def _become(parent: int, death_signal: int, uid: int, gid: int, command: list[st
 
 if __name__ == "__main__":
     try:
-        _become(*(int(argument) for argument in sys.argv[1:5]), command=sys.argv[5:])
+        _become(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
     except OSError as error:
         sys.stderr.write(f"FATAL:  cannot start {sys.argv[5]}: {error.strerror}\n")
         raise SystemExit(126) from None

@@ -21,7 +21,7 @@ import structlog
 from fleetcast.embedded import children, memory
 from fleetcast.embedded.account import Account, check_reachable
 from fleetcast.embedded.failures import why_not
-from fleetcast.embedded.programs import Programs
+from fleetcast.embedded.programs import PostgresPrograms
 from fleetcast.embedded.server_log import ServerLog
 from fleetcast.errors import ConfigurationError
 
@@ -31,7 +31,6 @@ NAME = "PostgreSQL"
 USER = DATABASE = "fleetcast"
 PORT = 5432
 """Only part of the socket's name; no TCP port is opened."""
-_FAST = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 15.0))
 _START_SECONDS = 60.0
 _RECOVERY_SECONDS = 1800.0
 """While it says that it is starting up: it reads its log after a crash, and nothing is gained by killing it."""
@@ -51,6 +50,11 @@ def default_settings() -> dict[str, str]:
     } | ({"recovery_init_sync_method": "syncfs"} if sys.platform == "linux" else {})
 
 
+def _fast_stop() -> tuple[tuple[signal.Signals, float], ...]:
+    """Fast, and after a minute at once: it then recovers from its log at the next start."""
+    return (signal.SIGINT, 60.0), (signal.SIGQUIT, 15.0)
+
+
 class Postgres:
     """One server on one data directory. The caller holds the directory's lock."""
 
@@ -60,7 +64,7 @@ class Postgres:
         sockets: Path,
         log_directory: Path,
         *,
-        programs: Programs,
+        programs: PostgresPrograms,
         account: Account,
         spawner: children.Spawner,
         settings: Mapping[str, str],
@@ -88,9 +92,11 @@ class Postgres:
     def start(self) -> None:
         """Make the data if there is none, clear what a killed predecessor left, start, wait until it answers."""
         self._make_data()
-        self._clear_the_way()
         deadline = time.monotonic() + _START_SECONDS
-        while not self._try_to_start():
+        while True:
+            self._clear_the_way()
+            if self._try_to_start():
+                return
             if time.monotonic() > deadline:
                 raise why_not(NAME, self._log.since_mark(), self._data, self._log.path)
             time.sleep(0.2)  # processes of a killed server are still leaving
@@ -98,7 +104,7 @@ class Postgres:
     def stop(self) -> None:
         """A fast, clean stop: open transactions are rolled back, everything is written."""
         if self._child is not None:
-            children.stop(self._child, _FAST)
+            children.stop(self._child, _fast_stop())
             self._child = None
 
     def _try_to_start(self) -> bool:
@@ -194,16 +200,17 @@ class Postgres:
             ) from None
         except OSError as error:
             raise why_not(NAME, error.strerror or str(error), self._data) from error
-        if major != str(self._programs.postgres_major):
+        if major != str(self._programs.major):
             raise ConfigurationError(
                 f"{self._data} was made by PostgreSQL {major}, and this Fleetcast brings PostgreSQL "
-                f"{self._programs.postgres_major}: dump it with the Fleetcast that made it and load it into a new data "
+                f"{self._programs.major}: dump it with the Fleetcast that made it and load it into a new data "
                 "directory, or set DATABASE_URL to a server that can read it."
             )
         if owner != self._account.uid:
             raise ConfigurationError(
-                f"{self._data} belongs to the user with id {owner}, but the server would run as `{self._account.name}`: "
-                "start Fleetcast as the user who made it, or name another data directory with FLEETCAST_DATA."
+                f"{self._data} belongs to the user with id {owner}, but the server would run as "
+                f"`{self._account.name}`: start Fleetcast as the user who made it, or name another data directory with "
+                "FLEETCAST_DATA."
             )
 
     def _clear_the_way(self) -> None:
@@ -212,11 +219,13 @@ class Postgres:
         orphan = _pid_in(pid_file)
         if orphan and _is_server_on(orphan, self._data):
             log.warning("a PostgreSQL that outlived its Fleetcast is stopped first", pid=orphan)
-            if not children.end(orphan, _FAST):
+            if not children.end(orphan, _fast_stop()):
                 raise ConfigurationError(
                     f"An older PostgreSQL (process {orphan}) on {self._data} does not stop: end it."
                 )
-        for straggler in children.working_in(self._data):  # children of a postmaster that was killed; data is safe
+        for straggler in children.working_in(
+            self._data, "postgres"
+        ):  # children of a postmaster that was killed; data is safe
             log.warning("a process of a killed PostgreSQL is stopped", pid=straggler)
             children.end(straggler, ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)))
         if orphan and children.identity(orphan) is not None:  # the pid is another program's by now
@@ -234,8 +243,7 @@ def _pid_in(path: Path) -> int | None:
 
 def _is_server_on(pid: int, data: Path) -> bool:
     """Whether the process really is a PostgreSQL server on this directory."""
-    words = children.arguments(pid)
-    return bool(words) and Path(words[0]).name == "postgres" and str(data) in words[1:]
+    return f"postgres -D {data} " in f"{' '.join(children.arguments(pid))} "
 
 
 def _ask(path: Path) -> str:

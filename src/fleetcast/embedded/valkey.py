@@ -12,7 +12,6 @@ import structlog
 from fleetcast.embedded import children, memory
 from fleetcast.embedded.account import Account
 from fleetcast.embedded.failures import why_not
-from fleetcast.embedded.programs import Programs
 from fleetcast.embedded.server_log import ServerLog
 
 log = structlog.get_logger()
@@ -32,7 +31,7 @@ class Valkey:
         sockets: Path,
         log_directory: Path,
         *,
-        programs: Programs,
+        program: Path,
         account: Account,
         spawner: children.Spawner,
     ) -> None:
@@ -40,7 +39,7 @@ class Valkey:
         self.socket = sockets / SOCKET
         self._log = ServerLog(log_directory / "valkey.log")
         self._record = log_directory.parent / "run" / "valkey.pid"
-        self._programs = programs
+        self._program = program
         self._account = account
         self._spawner = spawner
         self._child: subprocess.Popen[bytes] | None = None
@@ -76,7 +75,7 @@ class Valkey:
             "loglevel": "warning",
         }
         command = [
-            str(self._programs.valkey),
+            str(self._program),
             *(word for name, value in options.items() for word in (f"--{name}", value)),
         ]
         self._log.mark()
