@@ -57,7 +57,7 @@ async def listening(client: Client, keys: Keys, who: str) -> AsyncIterator["Ears
     try:
         yield Ears(pubsub, keys.nudge(who))
     finally:
-        await pubsub.aclose()
+        await pubsub.aclose()  # type: ignore[no-untyped-call]
 
 
 class Ears:

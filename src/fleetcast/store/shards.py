@@ -67,7 +67,7 @@ _FRONT = """
 QUEUED = f"""
 SELECT d.id AS device_id, q.id, coalesce(q.campaign_id, 0) AS campaign_id
 FROM devices d CROSS JOIN LATERAL ({_FRONT} WHERE f.status = 'queued') q
-WHERE d.shard_id = ANY ($1::smallint[]) AND d.is_ready ORDER BY d.id, q.priority, q.not_before, q.id"""  # noqa: S608
+WHERE d.shard_id = ANY ($1::smallint[]) AND d.is_ready ORDER BY d.id, q.priority, q.not_before, q.id"""
 
 # What the dispatcher sees of a device: rows in its window, and whether any wait that are due.
 ROOM = f"""
@@ -77,7 +77,7 @@ CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE q.status IN ('queued', 'sending')) AS in_window,
     count(*) FILTER (WHERE q.status = 'pending' AND q.not_before <= (SELECT fleetcast_now())) AS due
   FROM ({_FRONT}) q) q
-WHERE d.is_ready AND ($1::bigint[] IS NULL OR d.id = ANY ($1::bigint[])) AND q.due > 0"""  # noqa: S608
+WHERE d.is_ready AND ($1::bigint[] IS NULL OR d.id = ANY ($1::bigint[])) AND q.due > 0"""
 
 PACES = "SELECT id, min_delay, max_delay FROM campaigns WHERE id = ANY ($1::bigint[])"
 

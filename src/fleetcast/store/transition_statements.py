@@ -1,9 +1,9 @@
 """The statements behind `store.transitions`: every transition of a message, one guarded statement each.
 
-No other module changes a message's status. The names T1 to T8u are those of `docs/message-lifecycle.md`. Each statement carries its guard, so that a repeated,
-late or mistaken call matches no row; the database's trigger refuses every pair outside the life cycle on top of it.
-Each also writes its differences to `campaign_tallies`, so a campaign's counts move with its rows or not at all.
-Birth (T0) is planning and lives in `store.planning`.
+No other module changes a message's status. The names T1 to T8u are those of `docs/message-lifecycle.md`. Each carries
+its guard, so that a repeated, late or mistaken call matches no row; the database's trigger refuses every pair outside
+the life cycle on top of it. Each also writes its differences to `campaign_tallies`, so a campaign's counts move with
+its rows or not at all. Birth (T0) is planning and lives in `store.planning`.
 """
 
 CLOCK = "clock AS MATERIALIZED (SELECT fleetcast_now() AS now)"
@@ -15,15 +15,15 @@ def _tally(before: str, after: str) -> str:
   INSERT INTO campaign_tallies (campaign_id, counter, n)
   SELECT m.campaign_id, s.counter, s.sign * count(*)
   FROM moved m CROSS JOIN (VALUES ('{before}', -1), ('{after}', 1)) AS s (counter, sign)
-  WHERE m.campaign_id IS NOT NULL GROUP BY m.campaign_id, s.counter, s.sign)"""  # noqa: S608
+  WHERE m.campaign_id IS NOT NULL GROUP BY m.campaign_id, s.counter, s.sign)"""
 
 
 # The same for statements whose rows differ: `moved` has campaign_id, before, was (its reason), after, why (its reason).
 TALLY_EACH = """tally AS (
   INSERT INTO campaign_tallies (campaign_id, counter, reason, n)
   SELECT t.campaign_id, t.counter, t.reason, sum(t.n) FROM (
-    SELECT campaign_id, before::text AS counter, CASE WHEN before IN ('failed', 'skipped') THEN was END AS reason, -1 AS n
-    FROM moved
+    SELECT campaign_id, before::text AS counter,
+      CASE WHEN before IN ('failed', 'skipped') THEN was END AS reason, -1 AS n FROM moved
     UNION ALL
     SELECT campaign_id, after::text, CASE WHEN after IN ('failed', 'skipped') THEN why END, 1 FROM moved) t
   WHERE t.campaign_id IS NOT NULL GROUP BY 1, 2, 3 HAVING sum(t.n) <> 0)"""
@@ -62,7 +62,7 @@ moved AS (
   WHERE b.id = pick.id AND b.status = 'pending'
   RETURNING b.shard_id, b.device_id, b.id, b.campaign_id),
 {_tally("pending", "queued")}
-SELECT shard_id, device_id, id, coalesce(campaign_id, 0) AS campaign_id FROM moved"""  # noqa: S608
+SELECT shard_id, device_id, id, coalesce(campaign_id, 0) AS campaign_id FROM moved"""
 
 # T2. $1 ids, $2 shards, $3 epochs, $4 drawn gaps in ms: one element a message. $5 sender, $6 the shards once each,
 # $7 installation. The shards' rows are locked FOR SHARE, so a takeover waits for claims that are just committing.
@@ -81,16 +81,18 @@ moved AS (
     AND (b.expires_at IS NULL OR b.expires_at > clock.now)
     AND {NOT_SUPPRESSED.format(m="b")}
     AND EXISTS (SELECT 1 FROM devices d WHERE d.id = b.device_id AND d.is_ready)
-    AND (b.campaign_id IS NULL OR EXISTS (SELECT 1 FROM campaigns c WHERE c.id = b.campaign_id AND c.status = 'running'))
-  RETURNING b.id, b.device_id, b.campaign_id, b.attempts, b.lease_epoch, b.recipient, b.content_id, b.variables,
-    b.created_at, b.payload_sha256, u.gap),
+    AND (b.campaign_id IS NULL
+      OR EXISTS (SELECT 1 FROM campaigns c WHERE c.id = b.campaign_id AND c.status = 'running'))
+  RETURNING b.id, b.workspace_id, b.device_id, b.campaign_id, b.attempts, b.lease_epoch, b.recipient, b.content_id,
+    b.variables, b.created_at, b.payload_sha256, u.gap),
 attempt AS (
   INSERT INTO message_attempts (message_id, attempt, lease_epoch, sender, started_at, drawn_gap_ms, reference)
-  SELECT m.id, m.attempts, m.lease_epoch, $5, clock.now, m.gap, $7 || '-' || m.id || '-' || m.attempts FROM moved m, clock),
+  SELECT m.id, m.attempts, m.lease_epoch, $5, clock.now, m.gap, $7 || '-' || m.id || '-' || m.attempts
+  FROM moved m, clock),
 {_tally("queued", "sending")}
-SELECT m.*, clock.now FROM moved m, clock"""  # noqa: S608
+SELECT m.*, clock.now FROM moved m, clock"""
 
-# T3a. $1 ids, $2 attempts, $3 epochs, $4 provider ids, $5 ends of the attempts, $6 payload hashes, $7 devices with a pace.
+# T3a. $1 ids, $2 attempts, $3 epochs, $4 provider ids, $5 ends of the attempts, $6 payload hashes, $7 paced devices.
 # What matches no row is kept as evidence in the same statement; the second guard costs nothing while every row matched.
 SENT = f"""
 WITH u AS MATERIALIZED (
@@ -114,7 +116,7 @@ late AS (
   WHERE (SELECT count(*) FROM moved) < (SELECT count(*) FROM u) AND NOT EXISTS (SELECT 1 FROM moved m WHERE m.id = u.id)
   ON CONFLICT DO NOTHING),
 {_tally("sending", "sent")}
-SELECT count(*) FROM moved"""  # noqa: S608
+SELECT count(*) FROM moved"""
 
 # T3b, T3c, T3d. Like T3a for every other outcome; `after` is failed, pending or in_doubt. $10 devices with a pace.
 SETTLED = f"""
@@ -142,7 +144,7 @@ paced AS (
   FROM (SELECT device_id, max(finished_at) AS at FROM moved WHERE device_id = ANY ($10::bigint[]) GROUP BY 1) e
   WHERE d.id = e.device_id),
 {TALLY_EACH}
-SELECT count(*) FROM moved"""  # noqa: S608
+SELECT count(*) FROM moved"""
 
 
 def _requeue(which: str) -> str:
@@ -153,7 +155,7 @@ moved AS (
   UPDATE broadcast_messages b SET status = 'pending', queued_at = NULL FROM pick
   WHERE b.id = pick.id AND b.status = 'queued' RETURNING b.campaign_id),
 {_tally("queued", "pending")}
-SELECT count(*) FROM moved"""  # noqa: S608
+SELECT count(*) FROM moved"""
 
 
 REQUEUE_CAMPAIGN = _requeue(
@@ -187,7 +189,7 @@ ended AS (
   UPDATE message_attempts a SET finished_at = clock.now, outcome = 'unknown', code = 'sender_lost'
   FROM moved m, clock WHERE a.message_id = m.id AND a.attempt = m.attempts AND a.finished_at IS NULL),
 {_tally("sending", "in_doubt")}
-SELECT id FROM moved"""  # noqa: S608
+SELECT id FROM moved"""
 
 # T5a and T6. $1 messages, $2 attempts the evidence speaks of, $3 provider ids, $4 instants, $5 resolution.
 # A row that waits again after T8u is confirmed too; one that is being sent again only by evidence of this very attempt.
@@ -207,7 +209,7 @@ moved AS (
   FROM u JOIN pick ON pick.id = u.id WHERE b.id = u.id
   RETURNING b.id, b.campaign_id, pick.before, pick.was, 'sent'::message_status AS after, NULL AS why),
 {TALLY_EACH}
-SELECT id FROM moved"""  # noqa: S608
+SELECT id FROM moved"""
 
 # T5b and T5c. $1 ids in doubt, $2 where each goes (failed or pending), $3 reasons.
 DOUBT_SETTLED = f"""
@@ -219,9 +221,10 @@ moved AS (
     not_before = CASE WHEN u.after = 'pending' THEN clock.now ELSE b.not_before END,
     ended_at = CASE WHEN u.after = 'failed' THEN clock.now END
   FROM u, clock WHERE b.id = u.id AND b.status = 'in_doubt'
-  RETURNING b.id, b.device_id, b.campaign_id, 'in_doubt'::message_status AS before, NULL AS was, u.after, u.reason AS why),
+  RETURNING b.id, b.device_id, b.campaign_id, 'in_doubt'::message_status AS before, NULL AS was, u.after,
+    u.reason AS why),
 {TALLY_EACH}
-SELECT device_id FROM moved"""  # noqa: S608
+SELECT device_id FROM moved"""
 
 # T6, failure after acceptance. sent_at stays: it had been accepted.
 FAILED_LATER = f"""
@@ -231,7 +234,7 @@ moved AS (
   WHERE b.id = ANY ($1::bigint[]) AND b.status = 'sent'
   RETURNING b.id, b.campaign_id, 'sent'::message_status AS before, NULL AS was, b.status AS after, b.reason AS why),
 {TALLY_EACH}
-SELECT count(*) FROM moved"""  # noqa: S608
+SELECT count(*) FROM moved"""
 
 
 def _end(which: str, after: str, why: str) -> str:
@@ -245,7 +248,7 @@ moved AS (
   UPDATE broadcast_messages b SET status = '{after}', reason = pick.why, ended_at = clock.now FROM pick, clock
   WHERE b.id = pick.id RETURNING b.campaign_id, pick.before, NULL AS was, b.status AS after, pick.why),
 {TALLY_EACH}
-SELECT count(*) FROM moved"""  # noqa: S608
+SELECT count(*) FROM moved"""
 
 
 _OF_CAMPAIGN = (
@@ -273,18 +276,19 @@ SKIP_REMOVED = _end(
 SKIP_MISSING_VARIABLE = _end(
     "clock, broadcast_messages b WHERE b.id = ANY ($1::bigint[])", "skipped", "'missing_variable'"
 )
-# The person's rows are found by their keys: campaigns that are still open, and rows without a campaign on their devices.
+# A person's rows are found by their keys: in campaigns that are still open, and without a campaign on the devices.
 SKIP_PERSON = _end(
     "broadcast_messages b, clock WHERE b.workspace_id = $1 AND b.recipient = $3 AND b.id IN ("
     "SELECT m.id FROM campaigns c JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || $3 "
     "WHERE c.workspace_id = $1 AND c.status IN ('running', 'paused') UNION ALL "
-    "SELECT m.id FROM devices d JOIN broadcast_messages m ON m.device_id = d.id AND m.campaign_id IS NULL AND m.is_open "
+    "SELECT m.id FROM devices d "
+    "JOIN broadcast_messages m ON m.device_id = d.id AND m.campaign_id IS NULL AND m.is_open "
     "WHERE d.workspace_id = $1 AND m.recipient = $3)",
     "skipped",
     "'opt_out'",
 )
 
-# T8 and T8u. What certainly was not sent (T8, of one campaign, perhaps one device) or what stayed unconfirmed (by list).
+# T8 and T8u: what certainly was not sent (of a campaign, perhaps of one device), what stayed unconfirmed (by list).
 _RETRY = f"""
 moved AS (
   UPDATE broadcast_messages b
@@ -304,7 +308,7 @@ pick AS (
     AND (b.status = 'skipped' AND b.reason <> 'missing_variable'
       OR b.status = 'failed' AND b.reason NOT IN ('unconfirmed', 'delivery_failed'))
     AND {NOT_SUPPRESSED.format(m="b")}
-  FOR UPDATE OF b),{_RETRY}"""  # noqa: S608
+  FOR UPDATE OF b),{_RETRY}"""
 RETRY_UNCONFIRMED = f"""
 WITH {CLOCK},
 pick AS (
@@ -312,4 +316,4 @@ pick AS (
   FROM broadcast_messages b LEFT JOIN campaigns c ON c.id = b.campaign_id
   WHERE b.workspace_id = $1 AND b.id = ANY ($2::bigint[]) AND b.status = 'failed' AND b.reason = 'unconfirmed'
     AND {NOT_SUPPRESSED.format(m="b")}
-  FOR UPDATE OF b),{_RETRY}"""  # noqa: S608
+  FOR UPDATE OF b),{_RETRY}"""

@@ -41,6 +41,7 @@ class Claimed:
     """A row in `sending`, committed: one attempt by this sender is allowed now."""
 
     id: int
+    workspace: int
     device: int
     attempt: int
     epoch: int
@@ -115,6 +116,7 @@ async def claim(connection: Connection, claims: Sequence[Claim], sender: str, in
     return [
         Claimed(
             id=row["id"],
+            workspace=row["workspace_id"],
             device=row["device_id"],
             attempt=row["attempts"],
             epoch=row["lease_epoch"],

@@ -1,0 +1,74 @@
+"""The inbox loop: reads what transports report, makes it durable, then confirms it.
+
+A batch is confirmed only after its commit, so a crash in between brings it again; everything it does may be repeated.
+"""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from fleetcast.engine.supervisor import Beat
+from fleetcast.engine.waiting import pause
+from fleetcast.errors import Unavailable
+from fleetcast.runtime import Runtime
+from fleetcast.services.inbound import receive, settle_waiting
+from fleetcast.transports.base import EventBatch, Transport
+
+log = structlog.get_logger()
+
+SETTLE_SECONDS = 2.0
+
+
+class Inbox:
+    """The inbound side of one transport."""
+
+    def __init__(self, runtime: Runtime, transport: Transport, install: str) -> None:
+        self._runtime = runtime
+        self._transport = transport
+        self._install = install
+
+    async def run(self, stop: asyncio.Event, beat: Beat) -> None:
+        """Read until stopped. A batch that cannot be stored is tried again, in order, until it can."""
+        events = self._transport.events()
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                beat()
+                following = asyncio.ensure_future(anext(events))
+                while not following.done() and not stop.is_set():
+                    await asyncio.wait({following, stopped}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                    beat()
+                if not following.done():
+                    following.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await following
+                    return
+                await self._store(following.result(), stop, beat)
+        finally:
+            stopped.cancel()
+
+    async def _store(self, batch: EventBatch, stop: asyncio.Event, beat: Beat) -> None:
+        while not stop.is_set():
+            beat()
+            try:
+                await receive(self._runtime, self._install, batch.events)
+            except Unavailable as error:
+                log.warning("events wait for the database", events=len(batch.events), error=str(error))
+                await pause(stop, 0.5)
+                continue
+            await self._transport.confirm(batch)
+            return
+
+
+async def settle(runtime: Runtime, install: str, stop: asyncio.Event, beat: Beat) -> None:
+    """Try every few seconds to match what came before its message."""
+    while not stop.is_set():
+        beat()
+        try:
+            settled = await settle_waiting(runtime, install)
+            if settled:
+                log.info("waiting evidence settled", rows=settled)
+        except Unavailable as error:
+            log.warning("evidence waits for the database", error=str(error))
+        await pause(stop, SETTLE_SECONDS)

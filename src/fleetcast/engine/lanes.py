@@ -1,0 +1,219 @@
+"""Lanes: when each device may start its next attempt. Pure: time and randomness are arguments, nothing is awaited.
+
+A lane is one device of the sender's shards. It holds the short queue of hinted rows, draws a fresh delay for each
+attempt, and allows one attempt at a time. All lanes share one heap of due times, so an idle device costs nothing and
+100,000 busy ones cost one timer. Separate from the sender so that thousands of seeds can be run in virtual time.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from random import Random
+
+from fleetcast.domain.pacing import Pace, effective, window_for
+
+
+class _State(Enum):
+    IDLE = auto()
+    WAITING = auto()  # in the heap, its delay is drawn
+    BUSY = auto()  # handed out: being claimed or sent
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One device. Times are monotonic seconds."""
+
+    id: int
+    shard: int
+    pace: Pace
+    ended: float
+    """When the last attempt ended; far in the past for a device that never sent."""
+    ready: bool = True
+    blocked: bool = False
+    """An earlier owner's attempt is not settled yet."""
+    queue: deque[tuple[int, int]] = field(default_factory=deque)
+    known: set[int] = field(default_factory=set)
+    state: _State = _State.IDLE
+    gap: float = 0.0
+    due: float = 0.0
+    asked: bool = False
+    serial: int = 0
+    """Voids heap entries of an earlier wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An attempt that may start now."""
+
+    lane: Lane
+    message: int
+    gap: float
+    """The delay drawn before it, in seconds."""
+    due: float
+
+
+class Lanes:
+    """All lanes of a sender."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._lanes: dict[int, Lane] = {}
+        self._heap: list[tuple[float, int, int, Lane]] = []
+        self._serial = 0
+        self._wanting: dict[int, Lane] = {}
+        self.paces: dict[int, Pace | None] = {}
+        """Campaign → its own pace, None where the device's counts. Filled before a campaign's rows are offered."""
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def __contains__(self, device: int) -> bool:
+        return device in self._lanes
+
+    def get(self, device: int) -> Lane | None:
+        """The lane of a device of ours."""
+        return self._lanes.get(device)
+
+    def of_shards(self, shards: Iterable[int]) -> list[Lane]:
+        """The lanes of these shards."""
+        wanted = set(shards)
+        return [lane for lane in self._lanes.values() if lane.shard in wanted]
+
+    def open(self, device: int, shard: int, pace: Pace, *, ended: float, ready: bool, now: float) -> Lane:
+        """Add a device, or bring a known one up to date; a device that stops being ready forgets its queue."""
+        lane = self._lanes.get(device)
+        if lane is None:
+            lane = self._lanes[device] = Lane(device, shard, pace, ended, ready)
+            if ready:
+                self._want(lane)
+            return lane
+        changed = lane.pace != pace
+        lane.pace, lane.ready = pace, ready
+        if not ready:
+            self._forget(lane)
+        elif changed and lane.state is _State.WAITING:
+            self._rest(lane)
+        else:
+            self._arm(lane)
+        if ready:
+            self._want(lane)
+        return lane
+
+    def close(self, device: int) -> None:
+        """Let a device go. An attempt under way still reports to the lane it was started from."""
+        lane = self._lanes.pop(device, None)
+        if lane is not None:
+            self._forget(lane)
+            lane.ready = False
+            self._wanting.pop(device, None)
+
+    def offer(self, device: int, rows: Iterable[tuple[int, int]], now: float) -> bool:
+        """Rows that stand in a device's window; those known already are not taken twice. False: not our device."""
+        lane = self._lanes.get(device)
+        if lane is None:
+            return False
+        lane.asked = False
+        if not lane.ready:
+            return True
+        urgent = []
+        for message, campaign in rows:
+            if message in lane.known:
+                continue
+            lane.known.add(message)
+            if campaign:
+                lane.queue.append((message, campaign))
+            else:
+                urgent.append((message, 0))
+        lane.queue.extendleft(reversed(urgent))
+        self._arm(lane)
+        self._want(lane)
+        return True
+
+    def unblock(self, device: int, ended: float) -> None:
+        """The earlier owner's attempt is settled; its end starts the gap."""
+        lane = self._lanes.get(device)
+        if lane is not None and lane.blocked:
+            lane.blocked = False
+            lane.ended = max(lane.ended, ended)
+            self._arm(lane)
+
+    def next_due(self) -> float | None:
+        """When the next attempt may start, if any device has work."""
+        while self._heap:
+            due, serial, _, lane = self._heap[0]
+            if lane.state is _State.WAITING and lane.serial == serial:
+                return due
+            heapq.heappop(self._heap)
+        return None
+
+    def pop_due(self, now: float, limit: int) -> list[Start]:
+        """At most `limit` attempts that may start now. Their lanes are busy until `finished` or `refused`."""
+        starts: list[Start] = []
+        while len(starts) < limit and (due := self.next_due()) is not None and due <= now:
+            lane = heapq.heappop(self._heap)[3]
+            message, _ = lane.queue.popleft()
+            lane.known.discard(message)
+            lane.state = _State.BUSY
+            starts.append(Start(lane, message, lane.gap, due))
+            self._want(lane)
+        return starts
+
+    def finished(self, lane: Lane, now: float) -> None:
+        """The attempt ended: the device rests from now on."""
+        lane.ended = now
+        self._rest(lane)
+
+    def refused(self, lane: Lane) -> None:
+        """The claim matched no row, so there was no attempt: the delay that was waited for still counts."""
+        lane.state = _State.IDLE
+        if lane.queue and lane.ready and not lane.blocked:
+            self._push(lane)
+        self._want(lane)
+
+    def asks(self) -> list[tuple[int, int]]:
+        """Devices whose queue has fallen to half their window, and how much room they have. Each is told once."""
+        told = []
+        for lane in self._wanting.values():
+            if lane.asked or not lane.ready:
+                continue
+            lane.asked = True
+            told.append((lane.id, self._window(lane) - len(lane.queue)))
+        self._wanting.clear()
+        return told
+
+    def _window(self, lane: Lane) -> int:
+        return window_for(self._next_pace(lane))
+
+    def _next_pace(self, lane: Lane) -> Pace:
+        campaign = lane.queue[0][1] if lane.queue else 0
+        return effective(self.paces.get(campaign), lane.pace)
+
+    def _want(self, lane: Lane) -> None:
+        if lane.ready and not lane.asked and 2 * len(lane.queue) <= self._window(lane):
+            self._wanting[lane.id] = lane
+
+    def _rest(self, lane: Lane) -> None:
+        lane.state = _State.IDLE
+        self._arm(lane)
+
+    def _arm(self, lane: Lane) -> None:
+        """Draw the delay and enter the heap, if there is work and no attempt under way."""
+        if lane.state is _State.IDLE and lane.queue and lane.ready and not lane.blocked:
+            lane.gap = self._next_pace(lane).draw(self._random)
+            lane.due = lane.ended + lane.gap
+            self._push(lane)
+
+    def _push(self, lane: Lane) -> None:
+        self._serial += 1
+        lane.serial = self._serial
+        lane.state = _State.WAITING
+        heapq.heappush(self._heap, (lane.due, lane.serial, lane.id, lane))
+
+    def _forget(self, lane: Lane) -> None:
+        lane.queue.clear()
+        lane.known.clear()
+        lane.asked = False
+        if lane.state is _State.WAITING:
+            lane.state = _State.IDLE

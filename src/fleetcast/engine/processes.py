@@ -1,0 +1,89 @@
+"""Which loops make a process: the sender's and the scheduler's, in the order in which they start.
+
+They stop in the reverse order: claims first, so that answers on their way can still be committed, leases after the
+results, the transports last.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from random import Random
+
+import structlog
+
+from fleetcast.domain.device import TransportKind
+from fleetcast.embedded.data_directory import node_id
+from fleetcast.engine import inbox
+from fleetcast.engine.dispatcher import Dispatcher
+from fleetcast.engine.inbox import Inbox
+from fleetcast.engine.planner import Planner
+from fleetcast.engine.reconciler import Reconciler
+from fleetcast.engine.sender import Sender
+from fleetcast.engine.supervisor import Supervisor
+from fleetcast.engine.sweeper import Sweeper
+from fleetcast.runtime import Runtime
+from fleetcast.store import identity
+from fleetcast.transports.base import Transport
+from fleetcast.transports.registry import TRANSPORTS
+
+log = structlog.get_logger()
+
+Transports = Mapping[TransportKind, Transport]
+
+
+def build_transports(runtime: Runtime) -> dict[TransportKind, Transport]:
+    """One of each kind that this version has."""
+    return {kind: build(runtime.simulator_socket) for kind, build in TRANSPORTS.items()}
+
+
+async def _install(runtime: Runtime) -> str:
+    async with runtime.db.connection() as connection:
+        return await identity.install_id(connection)
+
+
+async def run_sender(runtime: Runtime, *, random: Random | None = None, transports: Transports | None = None) -> None:
+    """A sender until SIGTERM or SIGINT. `transports`: others than the registry's, for benchmarks."""
+    install = await _install(runtime)
+    using = build_transports(runtime) if transports is None else transports
+    sender = Sender(runtime, using, install, node_id(runtime.settings.data), random or Random())
+    log.info("sender starts", sender=sender.name)
+    for transport in using.values():
+        await transport.start()
+    try:
+        loops = Supervisor("sender")
+        for kind, transport in using.items():
+            loops.add(f"inbox {kind}", Inbox(runtime, transport, install).run)
+        loops.add("leases", sender.leases.run)
+        loops.add("results", sender.results.run)
+        loops.add("reread", sender.reread)
+        loops.add("hints", sender.read_hints)
+        loops.add("nudges", sender.follow_nudges)
+        loops.add("asks", sender.ask)
+        loops.add("claims", sender.claim)
+        await loops.run()
+    finally:
+        await sender.leases.release()
+        for transport in using.values():
+            await transport.stop()
+
+
+async def run_scheduler(runtime: Runtime) -> None:
+    """Planner, dispatcher, sweeper and reconciler until SIGTERM or SIGINT."""
+    install = await _install(runtime)
+    transports = build_transports(runtime)
+    for transport in transports.values():
+        await transport.start()
+    try:
+        planner, dispatcher = Planner(runtime), Dispatcher(runtime)
+        loops = Supervisor("scheduler")
+        loops.add("reconciler", Reconciler(runtime, transports).run)
+        loops.add("evidence", partial(inbox.settle, runtime, install))
+        loops.add("sweeper", Sweeper(runtime, {kind: t.grace for kind, t in transports.items()}).run)
+        loops.add("fill", dispatcher.fill)
+        loops.add("recount", dispatcher.recount)
+        loops.add("asks", dispatcher.listen_to_senders)
+        loops.add("nudges", dispatcher.listen_to_nudges)
+        loops.add("planner", planner.run)
+        await loops.run()
+    finally:
+        for transport in transports.values():
+            await transport.stop()

@@ -1,0 +1,339 @@
+"""The sender: owns shards, claims what is due, and lets it go through the device's transport.
+
+The path of a message through this process: a hint (or the look into SQL) puts it into its device's lane; when the
+lane's delay has passed and a permit is free it is claimed together with everything else that is due (T2, committed);
+its attempt runs; the result is committed with others (T3). There is no task per device: one loop serves all lanes,
+and a task exists only while an attempt waits for its answer.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from random import Random
+
+import structlog
+
+from fleetcast.domain.device import TransportKind
+from fleetcast.domain.identifiers import DeviceId, Phone, WorkspaceId
+from fleetcast.domain.message import MessageStatus, Outcome, Reason
+from fleetcast.domain.pacing import Pace
+from fleetcast.engine.attempts import Attempts, Contents, Ended
+from fleetcast.engine.lanes import Lane, Lanes, Start
+from fleetcast.engine.leases import Leases
+from fleetcast.engine.results import Results
+from fleetcast.engine.spool import Spool
+from fleetcast.engine.supervisor import Beat
+from fleetcast.engine.waiting import either, pause
+from fleetcast.errors import Unavailable
+from fleetcast.queue.hints import HintReader
+from fleetcast.queue.nudges import SENDERS, listening
+from fleetcast.runtime import Runtime
+from fleetcast.services.suppressions import suppress
+from fleetcast.store import shards, transitions
+from fleetcast.store.connection import Connection, Line
+from fleetcast.store.shards import LaneRow, QueuedRow
+from fleetcast.store.transitions import Claim, Claimed, OtherResult
+from fleetcast.transports.base import DeviceHandle, Transport
+
+log = structlog.get_logger()
+
+BATCH = 500
+PERMITS = 1_000
+"""Attempts that may be under way at once in one process."""
+GATHER_SECONDS = 0.004
+"""How long a claim that is not full waits for company; part of a paced message's lateness."""
+REREAD_SECONDS = 10.0
+DRAIN_SECONDS = 10.0
+
+
+def sender_name() -> str:
+    """A name no other process has had: host, pid and four random characters."""
+    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(2).hex()}"
+
+
+class Sender:
+    """One sender process."""
+
+    def __init__(
+        self, runtime: Runtime, transports: Mapping[TransportKind, Transport], install: str, node: str, random: Random
+    ) -> None:
+        self.name = sender_name()
+        self._runtime = runtime
+        self._transports = transports
+        self._install = install
+        self._lanes = Lanes(random)
+        self._kind_of: dict[int, TransportKind] = {}
+        self._orphans: dict[int, int] = {}
+        """Message an earlier owner left in `sending` → its device."""
+        self._uncertain: dict[int, list[Start]] = {}
+        self._attempts = Attempts(Contents(runtime.db), install, random)
+        self._spool = Spool(runtime.settings.data / "spool", self.name.replace(":", "-"))
+        self.results = Results(runtime.db, self._spool)
+        self.leases = Leases(runtime.db, self.name, node, runtime.settings.lease_seconds, self._leases_changed)
+        self._hints = HintReader(runtime.redis, runtime.keys)
+        self._due = asyncio.Event()
+        self._reread = asyncio.Event()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    # -- shards and devices
+
+    async def _leases_changed(self, gained: set[int], lost: set[int]) -> None:
+        for lane in self._lanes.of_shards(lost - gained):
+            self._lanes.close(lane.id)
+            await self._transports[self._kind_of.pop(lane.id)].close(DeviceId(lane.id))
+        self._hints.own(sorted(self.leases.epochs))
+        if gained:
+            await self._adopt(sorted(gained))
+
+    async def _adopt(self, gained: list[int]) -> None:
+        """A new owner first learns what an earlier one left: open attempts, and each device's last send."""
+        async with self._runtime.db.connection() as connection:
+            await self._spool.replay(connection)
+            orphans = await shards.orphans(connection, gained)
+            rows = await shards.lanes(connection, gained)
+        await self._place(rows)
+        for device, messages in orphans.items():
+            lane = self._lanes.get(device)
+            if lane is not None:
+                lane.blocked = True
+                self._orphans.update(dict.fromkeys(messages, device))
+        self._reread.set()
+
+    async def _place(self, rows: Iterable[LaneRow]) -> None:
+        now = asyncio.get_running_loop().time()
+        for row in rows:
+            kind = TransportKind(row.transport)
+            transport = self._transports.get(kind)
+            if not row.wants_session or transport is None:
+                self._lanes.close(row.id)
+                if self._kind_of.pop(row.id, None) is not None and transport is not None:
+                    await transport.close(DeviceId(row.id))
+                continue
+            ended = now - row.rested if row.rested is not None else float("-inf")
+            pace = Pace(row.min_delay, row.max_delay)
+            self._lanes.open(row.id, row.shard, pace, ended=ended, ready=row.is_ready, now=now)
+            if row.id not in self._kind_of:
+                self._kind_of[row.id] = kind
+                phone = None if row.phone is None else Phone(row.phone)
+                await transport.open(DeviceHandle(DeviceId(row.id), phone))
+        self._due.set()
+
+    async def follow_nudges(self, stop: asyncio.Event, beat: Beat) -> None:
+        """Devices and campaigns that changed: look at them again."""
+        async with listening(self._runtime.redis, self._runtime.keys, SENDERS) as ears:
+            while not stop.is_set():
+                beat()
+                told = await ears.next(timeout=1.0)
+                if not told:
+                    continue
+                for campaign in told.get("campaigns", ()):
+                    self._lanes.paces.pop(campaign, None)
+                if devices := told.get("devices"):
+                    await self._refresh(devices)
+
+    async def _refresh(self, devices: list[int]) -> None:
+        try:
+            async with self._runtime.db.connection() as connection:
+                await self._place(await shards.lanes(connection, list(self.leases.epochs), devices))
+        except Unavailable as error:
+            log.warning("devices not refreshed", error=str(error))
+        self._reread.set()
+
+    # -- what waits in the windows
+
+    async def read_hints(self, stop: asyncio.Event, beat: Beat) -> None:
+        """The fast way in."""
+        while not stop.is_set():
+            beat()
+            hints = await self._hints.read(wait=1.0)
+            if hints is None:
+                self._reread.set()
+                continue
+            for hint in hints:
+                await self._offer([QueuedRow(hint.device, message, campaign) for message, campaign in hint.rows])
+
+    async def reread(self, stop: asyncio.Event, beat: Beat) -> None:
+        """The sure way in: every few seconds, and at once after something was lost or gained."""
+        while not stop.is_set():
+            beat()
+            await either(self._reread, stop, 1.0 if self._orphans else REREAD_SECONDS)
+            self._reread.clear()
+            if not self.leases.epochs or stop.is_set():
+                continue
+            owned = sorted(self.leases.epochs)
+            try:
+                async with self._runtime.db.connection() as connection:
+                    await self._settle_orphans(connection)
+                    rows = await shards.queued(connection, owned)
+                    changed = await shards.lanes(connection, owned)
+                self._lanes.paces.clear()
+                await self._place(changed)
+                await self._offer(rows)
+            except Unavailable as error:
+                log.warning("windows not reread", error=str(error))
+                await pause(stop, 1.0)
+                self._reread.set()
+
+    async def _settle_orphans(self, connection: Connection) -> None:
+        if not self._orphans:
+            return
+        left = await shards.still_sending(connection, list(self._orphans))
+        done = {message: device for message, device in self._orphans.items() if message not in left}
+        self._orphans = {m: d for m, d in self._orphans.items() if m in left}
+        now = asyncio.get_running_loop().time()
+        for device in set(done.values()) - set(self._orphans.values()):
+            self._lanes.unblock(device, now)
+        self._due.set()
+
+    async def _offer(self, rows: list[QueuedRow]) -> None:
+        unknown = {row.campaign for row in rows if row.campaign} - self._lanes.paces.keys()
+        if unknown:
+            try:
+                async with self._runtime.db.connection() as connection:
+                    found = await shards.paces(connection, sorted(unknown))
+            except Unavailable:
+                self._reread.set()
+                return
+            for campaign in unknown:
+                pace = found.get(campaign)
+                self._lanes.paces[campaign] = None if pace is None else Pace(*pace)
+        now = asyncio.get_running_loop().time()
+        by_device: dict[int, list[tuple[int, int]]] = {}
+        for row in rows:
+            by_device.setdefault(row.device, []).append((row.id, row.campaign))
+        strange = [d for d, ids in by_device.items() if not self._lanes.offer(d, ids, now)]
+        if strange and self.leases.epochs:
+            async with self._runtime.db.connection() as connection:
+                await self._place(await shards.lanes(connection, list(self.leases.epochs), strange))
+            for device in strange:
+                self._lanes.offer(device, by_device[device], now)
+        self._due.set()
+
+    async def ask(self, stop: asyncio.Event, beat: Beat) -> None:
+        """Tell the dispatchers which windows have room."""
+        while not stop.is_set():
+            beat()
+            wanted = self._lanes.asks()
+            if wanted:
+                await self._hints.ask(wanted)
+            await pause(stop, 0.02 if self._under_way or len(self.results) else 0.1)
+
+    # -- claims and attempts
+
+    async def claim(self, stop: asyncio.Event, beat: Beat) -> None:
+        """T2, batch by batch; permits first, so that everything claimed starts at once."""
+        line = Line(self._runtime.db, hot=True, application="fleetcast claims")
+        loop = asyncio.get_running_loop()
+        try:
+            while not stop.is_set():
+                beat()
+                if self._uncertain and not await self._recover_claims(line):
+                    await pause(stop, 0.5)
+                    continue
+                permits = min(BATCH, PERMITS - len(self._under_way))
+                may = permits > 0 and not self.results.stuck and self.leases.hold(loop.time())
+                next_due = self._lanes.next_due() if may else None
+                wait = 1.0 if next_due is None else next_due - loop.time()
+                if not may or wait > 0:
+                    self._due.clear()
+                    await either(self._due, stop, 0.05 if not may else min(1.0, max(0.001, wait)))
+                    continue
+                starts = self._lanes.pop_due(loop.time(), permits)
+                if len(starts) < permits:
+                    await pause(stop, GATHER_SECONDS)
+                    starts += self._lanes.pop_due(loop.time(), permits - len(starts))
+                if stop.is_set():
+                    break
+                await self._claim_batch(line, starts)
+        finally:
+            await line.close()
+            await self._drain()
+
+    async def _claim_batch(self, line: Line, starts: list[Start]) -> None:
+        epochs = self.leases.epochs
+        mine = [s for s in starts if s.lane.shard in epochs]
+        for start in starts:
+            if start.lane.shard not in epochs:
+                self._lanes.refused(start.lane)
+        claims = [Claim(s.message, s.lane.shard, epochs[s.lane.shard], round(s.gap * 1000)) for s in mine]
+
+        async def t2(connection: Connection) -> list[Claimed]:
+            return await transitions.claim(connection, claims, self.name, self._install)
+
+        try:
+            claimed = await line.run(t2) if claims else []
+        except Unavailable as error:
+            log.warning("claims wait for the database", error=str(error))
+            for start, claim in zip(mine, claims, strict=True):
+                self._uncertain.setdefault(claim.epoch, []).append(start)
+            return
+        received_at = asyncio.get_running_loop().time()
+        lane_of = {s.message: s.lane for s in mine}
+        for row in claimed:
+            self._begin(row, lane_of.pop(row.id), received_at)
+        for lane in lane_of.values():  # a stale hint, a pause, a stop word, a fence: the guard said no
+            self._lanes.refused(lane)
+
+    async def _recover_claims(self, line: Line) -> bool:
+        """Claims that may have been committed although no answer came: nothing of them left, so they are given back."""
+        starts = {s.message: s for batch in self._uncertain.values() for s in batch}
+        epochs = list(self._uncertain)
+
+        async def look(connection: Connection) -> list[tuple[int, int, int]]:
+            return await shards.uncertain_claims(connection, list(starts), epochs)
+
+        try:
+            committed = await line.run(look)
+        except Unavailable:
+            return False
+        self._uncertain.clear()
+        async with self._runtime.db.connection() as connection:
+            now = await connection.fetchval("SELECT fleetcast_now()")
+        for message, attempt, epoch in committed:
+            result = OtherResult(
+                message,
+                attempt,
+                epoch,
+                MessageStatus.PENDING,
+                Reason.RELEASED,
+                Outcome.NOT_SENT,
+                "claim_unanswered",
+                now,
+            )
+            self.results.put(Ended(result), starts[message].lane.id, paced=False)
+        for start in starts.values():
+            self._lanes.refused(start.lane)
+        return True
+
+    def _begin(self, row: Claimed, lane: Lane, received_at: float) -> None:
+        transport = self._transports[self._kind_of[lane.id]]
+        attempt = self._run(transport, row, lane, received_at)
+        task = asyncio.get_running_loop().create_task(attempt, name=f"attempt {row.id}")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _run(self, transport: Transport, row: Claimed, lane: Lane, received_at: float) -> None:
+        try:
+            ended = await self._attempts.run(transport, row, received_at)
+        except asyncio.CancelledError:  # the process must end: the answer may still come, but not to us
+            ended = self._attempts.unanswered(row, received_at)
+        self._lanes.finished(lane, asyncio.get_running_loop().time())
+        self.results.put(ended, lane.id, paced=lane.pace.max_delay > 0)
+        self._due.set()
+        if ended.suppress:
+            async with self._runtime.db.transaction() as connection:
+                await suppress(
+                    connection, WorkspaceId(row.workspace), Phone(row.recipient), "provider", "refused at WhatsApp"
+                )
+
+    async def _drain(self) -> None:
+        """After the last claim: wait a bounded time for answers; what has none is in doubt."""
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=DRAIN_SECONDS)
+            for task in late:
+                task.cancel()
+            if late:
+                log.warning("attempts without an answer at the stop", attempts=len(late))
+                await asyncio.wait(late)

@@ -1,0 +1,112 @@
+"""The sweeper: what nobody else finishes. Orphans of lost senders, rows whose campaign or device is over, completion.
+
+Each duty is one step that can be run alone and repeated; a step moves rows in chunks, so it stalls nobody. Several
+sweepers may run: every move is guarded.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from fleetcast.engine.supervisor import Beat
+from fleetcast.engine.waiting import pause
+from fleetcast.errors import Unavailable
+from fleetcast.queue.nudges import SWEEPER, listening
+from fleetcast.runtime import Runtime
+from fleetcast.store import shards, sweeping, transitions
+from fleetcast.store.connection import Connection
+from fleetcast.store.sweeping import CampaignState
+from fleetcast.store.transitions import CHUNK
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 1.0
+ABANDONED_SECONDS = 30.0
+"""After so long without an owner a shard's queued rows go back to pending."""
+FOLD_ROWS = 200
+
+Move = Callable[[Connection, int], Awaitable[int]]
+
+
+class Sweeper:
+    """One sweeper. `grace`: seconds after a lost lease, by transport."""
+
+    def __init__(self, runtime: Runtime, grace: Mapping[str, float]) -> None:
+        self._runtime = runtime
+        self._grace = dict(grace)
+        self._requeued: frozenset[int] = frozenset()
+
+    async def run(self, stop: asyncio.Event, beat: Beat) -> None:
+        """Sweep every second, and at once when a campaign changed."""
+        async with listening(self._runtime.redis, self._runtime.keys, SWEEPER) as ears:
+            while not stop.is_set():
+                beat()
+                try:
+                    await self.run_once(beat)
+                except Unavailable as error:
+                    log.warning("sweeping waits for the database", error=str(error))
+                    await pause(stop, 1.0)
+                await ears.next(timeout=TICK_SECONDS)
+
+    async def run_once(self, beat: Beat = lambda: None) -> None:
+        """Every duty once."""
+        await self.recover_orphans()
+        await self.requeue_abandoned()
+        for device in await self._ask(sweeping.removed_devices):
+            beat()
+            await self._drain(transitions.skip_removed, device, beat)
+        for campaign in await self._ask(sweeping.campaigns):
+            beat()
+            await self._settle(campaign, beat)
+        async with self._runtime.db.transaction() as connection:
+            await sweeping.fold_tallies(connection, FOLD_ROWS)
+
+    async def recover_orphans(self) -> int:
+        """T5: rows in `sending` whose owner is superseded or gone beyond grace are in doubt now."""
+        async with self._runtime.db.transaction() as connection:
+            epochs = await shards.to_recover(connection, min(self._grace.values(), default=10.0))
+            if not epochs:
+                return 0
+            found = await transitions.orphaned(connection, list(epochs), self._grace)
+            await shards.recovered(connection, epochs)
+        if found:
+            log.warning("senders were lost in mid-attempt", messages=len(found))
+        return len(found)
+
+    async def requeue_abandoned(self) -> int:
+        """T4: rows queued for shards that nobody owns any more. Once per loss of an owner."""
+        async with self._runtime.db.transaction() as connection:
+            alone = frozenset(await shards.abandoned(connection, ABANDONED_SECONDS))
+            fresh = sorted(alone - self._requeued)
+            moved = await transitions.requeue_shards(connection, fresh) if fresh else 0
+        self._requeued = alone
+        return moved
+
+    async def _settle(self, campaign: CampaignState, beat: Beat) -> None:
+        if campaign.status == "cancelled":
+            if campaign.waiting:
+                await self._drain(transitions.cancel_campaign, campaign.id, beat)
+            elif not campaign.under_way:
+                async with self._runtime.db.transaction() as connection:
+                    await sweeping.close_cancelled(connection, campaign.id)
+            return
+        if campaign.expired and campaign.waiting and campaign.planned:
+            await self._drain(transitions.expire_campaign, campaign.id, beat)
+        elif campaign.skips_offline and campaign.waiting and campaign.status == "running":
+            await self._drain(transitions.skip_offline, campaign.id, beat)
+        elif campaign.status == "running" and campaign.planned and not campaign.waiting and not campaign.under_way:
+            async with self._runtime.db.transaction() as connection:
+                if await sweeping.finish(connection, campaign.id):
+                    log.info("campaign finished", campaign_id=campaign.id)
+
+    async def _drain(self, move: Move, subject: int, beat: Beat) -> None:
+        while True:
+            beat()
+            async with self._runtime.db.transaction() as connection:
+                if await move(connection, subject) < CHUNK:
+                    return
+
+    async def _ask(self, question: Callable[[Connection], Awaitable[list]]) -> list:  # type: ignore[type-arg]
+        async with self._runtime.db.connection() as connection:
+            return await question(connection)

@@ -1,0 +1,156 @@
+"""What an inbound event does: receipts move delivery, evidence settles doubt, a stop word suppresses.
+
+Separate from the loop that reads transports, so that the same rules serve a webhook, a socket and a test. Every
+function may be repeated with the same events: nothing happens twice.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from fleetcast.domain.consent import is_stop_word
+from fleetcast.domain.identifiers import Phone, WorkspaceId
+from fleetcast.domain.message import MessageStatus, Resolution
+from fleetcast.runtime import Runtime
+from fleetcast.services.devices import set_state
+from fleetcast.services.suppressions import suppress
+from fleetcast.store import inbox, transitions
+from fleetcast.store.connection import Connection
+from fleetcast.store.inbox import Kept, Waiting
+from fleetcast.store.transitions import Evidence
+from fleetcast.transports.base import Inbound, Receipt, ReceiptKind, Reply, StateChange
+
+WAITING_CHUNK = 500
+KEEP_LOOKING = timedelta(days=8)
+"""How long evidence without a message waits: a day more than the longest repetition of webhooks."""
+
+
+async def receive(runtime: Runtime, install: str, events: Sequence[Inbound]) -> None:
+    """Make a batch of events durable and apply what can be applied now. After this it may be confirmed."""
+    receipts = [e for e in events if isinstance(e, Receipt)]
+    if receipts:
+        async with runtime.db.transaction() as connection:
+            await _receipts(connection, install, receipts)
+    for event in events:
+        if isinstance(event, Reply):
+            await _reply(runtime, event)
+        elif isinstance(event, StateChange):
+            await set_state(runtime, event.device, event.state, event.reason, event.until)
+
+
+async def _receipts(connection: Connection, install: str, receipts: Sequence[Receipt]) -> None:
+    moving = [r for r in receipts if r.kind is not ReceiptKind.FAILED]
+    matched = await inbox.apply_receipts(connection, [(r.device, r.provider_id, r.kind, r.at) for r in moving])
+    early = [r for r in receipts if r.kind is ReceiptKind.FAILED or (r.device, r.provider_id) not in matched]
+    if not early:
+        return
+    proof = {}
+    for receipt in early:
+        attempt = parse_reference(install, receipt.reference)
+        if attempt is not None:
+            proof[attempt[0]] = Evidence(*attempt, receipt.provider_id, receipt.at)
+    if proof:
+        await transitions.confirm_sent(connection, list(proof.values()), Resolution.RECEIPT)
+        again = [r for r in early if r.kind is not ReceiptKind.FAILED]
+        matched |= await inbox.apply_receipts(connection, [(r.device, r.provider_id, r.kind, r.at) for r in again])
+    failed = [(r.device, r.provider_id) for r in early if r.kind is ReceiptKind.FAILED]
+    found = await inbox.messages_of(connection, failed) if failed else []
+    if found:
+        await transitions.fail_later(connection, found)
+    left = [
+        r
+        for r in early
+        if (r.kind is ReceiptKind.FAILED and not found)
+        or (r.kind is not ReceiptKind.FAILED and (r.device, r.provider_id) not in matched)
+    ]
+    await inbox.keep(
+        connection,
+        [
+            Kept(
+                r.device, r.at, r.kind, r.event_id, provider_id=r.provider_id, reference=r.reference, sender=r.recipient
+            )
+            for r in left
+        ],
+    )
+
+
+async def _reply(runtime: Runtime, reply: Reply) -> None:
+    """A reply is kept for good; a stop word suppresses in the transaction that stores it."""
+    stop = is_stop_word(reply.text)
+    async with runtime.db.transaction() as connection:
+        workspace = (await inbox.workspaces_of(connection, [reply.device])).get(reply.device)
+        new = await inbox.keep(
+            connection,
+            [
+                Kept(
+                    reply.device,
+                    reply.at,
+                    "reply",
+                    reply.event_id,
+                    sender=reply.sender,
+                    body=reply.text,
+                    effect="suppressed: stop word" if stop else "kept",
+                )
+            ],
+        )
+        if stop and new and workspace is not None:
+            await suppress(
+                connection, WorkspaceId(workspace), Phone(reply.sender), "reply", note=reply.text.strip()[:40]
+            )
+
+
+async def settle_waiting(runtime: Runtime, install: str) -> int:
+    """Try to match what came too early or was refused by a guard. Returns how many rows were settled."""
+    settled, after = 0, 0
+    while True:
+        async with runtime.db.transaction() as connection:
+            rows = await inbox.waiting(connection, after, WAITING_CHUNK)
+            effects = await _settle(connection, install, rows)
+            if effects:
+                await inbox.processed(connection, effects)
+                settled += len(effects)
+            if len(rows) < WAITING_CHUNK:
+                await inbox.overdue(connection, KEEP_LOOKING)
+                return settled
+            after = rows[-1].id
+
+
+async def _settle(connection: Connection, install: str, rows: Sequence[Waiting]) -> dict[int, str]:
+    effects: dict[int, str] = {}
+    proof: dict[int, tuple[Waiting, Evidence]] = {}
+    for row in rows:
+        attempt = parse_reference(install, row.reference)
+        if attempt is not None and row.provider_id is not None:
+            proof[row.id] = (row, Evidence(*attempt, row.provider_id, row.occurred_at))
+    answers = [evidence for row, evidence in proof.values() if row.kind == "accepted"]
+    confirmed = set(await transitions.confirm_sent(connection, answers, Resolution.ANSWER)) if answers else set()
+    states = await inbox.known(connection, [e.id for _, e in proof.values()])
+    for row, evidence in proof.values():
+        if row.kind != "accepted":
+            continue
+        status, provider_id = states.get(evidence.id, ("gone", None))
+        if evidence.id in confirmed:
+            effects[row.id] = "confirmed: sent"
+        elif status == MessageStatus.SENT and provider_id == evidence.provider_id:
+            effects[row.id] = "known already"
+        elif status not in (MessageStatus.SENDING, MessageStatus.PENDING, MessageStatus.QUEUED):
+            effects[row.id] = f"kept: the message is {status}"
+    moving = [r for r in rows if r.kind in (ReceiptKind.DELIVERED, ReceiptKind.READ) and r.provider_id]
+    matched = await inbox.apply_receipts(
+        connection, [(r.device, r.provider_id or "", r.kind, r.occurred_at) for r in moving]
+    )
+    effects |= {r.id: "applied" for r in moving if (r.device, r.provider_id) in matched}
+    for row in rows:
+        if row.kind == ReceiptKind.FAILED and row.provider_id:
+            found = await inbox.messages_of(connection, [(row.device, row.provider_id)])
+            if found:
+                await transitions.fail_later(connection, found)
+                effects[row.id] = "applied"
+    return effects
+
+
+def parse_reference(install: str, reference: str | None) -> tuple[int, int] | None:
+    """(message, attempt) of a reference of ours; None for another installation's or anything else."""
+    parts = (reference or "").split("-")
+    if len(parts) != 3 or parts[0] != install or not (parts[1].isdecimal() and parts[2].isdecimal()):
+        return None
+    return int(parts[1]), int(parts[2])
