@@ -46,7 +46,7 @@ def _root(
     """Options that come before the command; `main` itself reads them."""
 
 
-for _name in ("up", "demo", "status", "web", "scheduler", "sender", "simulator"):
+for _name in ("up", "demo", "status", "web", "scheduler", "sender", "simulator", "doctor"):
     with contextlib.suppress(ModuleNotFoundError):
         app.add_typer(importlib.import_module(f"fleetcast.cli.{_name}").app)
 for _name in ("workspace", "device", "leads", "campaign", "message", "suppression", "db"):

@@ -46,16 +46,16 @@ async def check_servers(settings: Settings) -> None:
         await redis_client.check_server(settings.redis_url.get_secret_value())
 
 
-def with_runtime(work: Callable[[Runtime], Awaitable[T]]) -> T:
+def with_runtime(work: Callable[[Runtime], Awaitable[T]], *, migrate: bool = True) -> T:
     """Run one piece of work on an open runtime: on the servers named by the settings, on those of a running Fleetcast,
-    or on servers started for this command. The schema is brought up to date first.
+    or on servers started for this command. The schema is brought up to date first, unless `migrate` is False.
     """
     settings = load_settings()
     configure_logging(settings, "cli", level="warning")
 
     async def run(served: Settings) -> T:
         await check_servers(settings)
-        if served.database_url is not None:
+        if migrate and served.database_url is not None:
             await schema.migrate(served.database_url.get_secret_value())
         async with open_runtime(served, pool_size=4) as runtime:
             return await work(runtime)

@@ -1,29 +1,20 @@
 """Use cases of workspaces: make one, find the one that is meant."""
 
-from zoneinfo import available_timezones
-
-import phonenumbers
-
+from fleetcast.domain.phone import country_name
+from fleetcast.domain.schedule import parse_zone
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services.naming import checked_name
 from fleetcast.store import audit, workspaces
 from fleetcast.store.workspaces import Workspace
 
-__all__ = ["Workspace", "checked_region", "checked_zone", "create_workspace", "find_workspace", "list_workspaces"]
-
-
-def checked_zone(name: str) -> str:
-    """The IANA zone of that name. Raises InvalidInput."""
-    if name not in available_timezones():
-        raise InvalidInput("time_zone", f"'{name}' is not a known time zone; write it like Asia/Kuala_Lumpur or UTC")
-    return name
+__all__ = ["Workspace", "checked_region", "create_workspace", "find_workspace", "list_workspaces"]
 
 
 def checked_region(name: str) -> str:
     """A country as two capital letters. Raises InvalidInput."""
     region = name.strip().upper()
-    if region not in phonenumbers.SUPPORTED_REGIONS:
+    if country_name(region) == region:
         raise InvalidInput("region", f"'{name}' is not a known country; write two letters like MY or DE")
     return region
 
@@ -32,7 +23,7 @@ async def create_workspace(
     runtime: Runtime, name: str, *, time_zone: str = "UTC", region: str = "MY", actor: str = "system"
 ) -> Workspace:
     """Make a workspace. Raises InvalidInput for a name that is empty or taken, an unknown zone or country."""
-    name, zone, country = checked_name(name), checked_zone(time_zone), checked_region(region)
+    name, zone, country = checked_name(name), parse_zone(time_zone).key, checked_region(region)
     async with runtime.db.transaction() as connection:
         made = await workspaces.insert(connection, name, zone, country)
         if made is None:

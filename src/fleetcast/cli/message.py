@@ -1,0 +1,98 @@
+"""`fleetcast message`: what became of each message."""
+
+from typing import Annotated
+
+import typer
+
+from fleetcast.cli.output import emit_json, local_time, say, table
+from fleetcast.cli.session import JsonOption, WorkspaceOption, with_runtime
+from fleetcast.domain.identifiers import CampaignId, MessageId
+from fleetcast.domain.message import Delivery, MessageStatus
+from fleetcast.domain.phone import parse_phone
+from fleetcast.runtime import Runtime
+from fleetcast.services.devices import find_device
+from fleetcast.services.messages import LARGEST_PAGE, MessagePage, Story, list_messages, show_message
+from fleetcast.services.workspaces import Workspace, find_workspace
+
+app = typer.Typer(help="What became of each message.", no_args_is_help=True)
+
+
+@app.command("list")
+def show_all(
+    workspace: WorkspaceOption = None,
+    campaign: Annotated[int | None, typer.Option(help="Only of the campaign with this id.")] = None,
+    device: Annotated[str | None, typer.Option(help="Only of this device.")] = None,
+    status: Annotated[MessageStatus | None, typer.Option(help="Only with this status.")] = None,
+    recipient: Annotated[str | None, typer.Option(help="Only to this number.")] = None,
+    after: Annotated[str | None, typer.Option(help="Where the page before said it goes on.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="Messages a page.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Messages by pages: those of a campaign by number, all others newest first."""
+
+    async def work(runtime: Runtime) -> tuple[Workspace, MessagePage]:
+        where = await find_workspace(runtime, workspace)
+        sender = await find_device(runtime, where.id, device) if device else None
+        page = await list_messages(
+            runtime,
+            where.id,
+            campaign_id=None if campaign is None else CampaignId(campaign),
+            device_id=sender.id if sender else None,
+            status=status,
+            recipient=parse_phone(recipient, where.region) if recipient else None,
+            after=after,
+            limit=limit,
+        )
+        return where, page
+
+    where, page = with_runtime(work)
+    if as_json:
+        emit_json(page)
+        return
+    if not page.messages:
+        say("There are no such messages.")
+        return
+    rows = [
+        (
+            m.id,
+            m.recipient,
+            m.device,
+            m.campaign or "-",
+            m.status if m.delivery is Delivery.NONE else f"{m.status}, {m.delivery}",
+            m.reason or "",
+            m.attempts,
+            local_time(m.ended_at or m.sent_at or m.claimed_at or m.queued_at or m.created_at, where.time_zone),
+        )
+        for m in page.messages
+    ]
+    table(("id", "to", "device", "campaign", "status", "reason", "attempts", "since"), rows, right=("id", "attempts"))
+    if page.next:
+        say(f"More with --after {page.next}", style="dim")
+
+
+@app.command("show")
+def show(
+    message: Annotated[int, typer.Argument(help="The message's id.")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything that happened to one message, in order."""
+
+    async def work(runtime: Runtime) -> tuple[Workspace, Story]:
+        where = await find_workspace(runtime, workspace)
+        return where, await show_message(runtime, where.id, MessageId(message))
+
+    where, story = with_runtime(work)
+    if as_json:
+        emit_json(story)
+        return
+    m = story.message
+    became = m.status if m.delivery is Delivery.NONE else f"{m.status}, {m.delivery}"
+    say(
+        f"Message {m.id} to {m.recipient} from {m.device}: {became}{f' ({m.reason})' if m.reason else ''}", style="bold"
+    )
+    if m.campaign is not None:
+        say(f"Campaign {m.campaign_id}: {m.campaign}")
+    if m.expires_at is not None and m.status.is_open:
+        say(f"Not before {local_time(m.not_before, where.time_zone)}, ends {local_time(m.expires_at, where.time_zone)}")
+    table(("time", "what", ""), [(local_time(t.at, where.time_zone), t.what, t.detail) for t in story.timeline])

@@ -1,0 +1,120 @@
+"""Use cases of messages for people: a list by pages and the story of one, from planning to the last receipt."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone, WorkspaceId
+from fleetcast.domain.message import MessageStatus
+from fleetcast.errors import InvalidInput, NotFound
+from fleetcast.runtime import Runtime
+from fleetcast.store import messages
+from fleetcast.store.messages import AttemptRow, EvidenceRow, MessageRow, Wanted
+
+__all__ = ["LARGEST_PAGE", "MessagePage", "Story", "TimelineEntry", "list_messages", "show_message"]
+
+LARGEST_PAGE = 1_000
+_LAST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """Some messages, and how to ask for the next ones."""
+
+    messages: list[MessageRow]
+    next: str | None
+    """Hand it back as `after`; None: this was the last page."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One thing that happened to a message."""
+
+    at: datetime
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A message, its attempts and everything that happened to it, in order."""
+
+    message: MessageRow
+    attempts: list[AttemptRow]
+    timeline: list[TimelineEntry]
+
+
+async def list_messages(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    *,
+    campaign_id: CampaignId | None = None,
+    device_id: DeviceId | None = None,
+    status: MessageStatus | None = None,
+    recipient: Phone | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> MessagePage:
+    """A page of messages. Those of a campaign come by recipient, all others newest first.
+
+    Raises InvalidInput for a page size outside 1 to 1,000 or an `after` of another list, Unavailable past 10 seconds.
+    """
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise InvalidInput("limit", f"between 1 and {LARGEST_PAGE:,}, not {limit}")
+    wanted = Wanted(device_id, status, campaign_id)
+    async with runtime.db.transaction() as connection, messages.time_limit(connection):
+        if recipient is not None:
+            found = await messages.of_person(connection, workspace_id, recipient, wanted, _position(after), limit + 1)
+        elif campaign_id is not None:
+            found = await messages.of_campaign(connection, workspace_id, campaign_id, wanted, after or "", limit + 1)
+        else:
+            found = await messages.newest(connection, workspace_id, wanted, _position(after), limit + 1)
+    if len(found) <= limit:
+        return MessagePage(found, None)
+    last = found[limit - 1]
+    by_recipient = campaign_id is not None and recipient is None
+    return MessagePage(found[:limit], last.recipient if by_recipient else str(last.id))
+
+
+def _position(after: str | None) -> int:
+    if after is None:
+        return _LAST_ID
+    try:
+        return int(after)
+    except ValueError:
+        raise InvalidInput("after", f"'{after}' does not belong to this list; take it from the page before") from None
+
+
+async def show_message(runtime: Runtime, workspace_id: WorkspaceId, message_id: MessageId) -> Story:
+    """Everything that is known of one message. Raises NotFound."""
+    async with runtime.db.transaction() as connection, messages.time_limit(connection):
+        message = await messages.one(connection, workspace_id, message_id)
+        if message is None:
+            raise NotFound(f"There is no message {message_id} in this workspace.")
+        attempts = await messages.attempts(connection, workspace_id, message_id)
+        evidence = await messages.evidence(connection, workspace_id, message_id)
+    return Story(message, attempts, timeline(message, attempts, evidence))
+
+
+def timeline(message: MessageRow, attempts: list[AttemptRow], evidence: list[EvidenceRow]) -> list[TimelineEntry]:
+    """What happened, by time; things of the same instant stay in the order of the life cycle."""
+    told = [TimelineEntry(message.created_at, "planned", f"not before {message.not_before.isoformat()}")]
+    if message.queued_at is not None:
+        told.append(TimelineEntry(message.queued_at, "queued"))
+    for a in attempts:
+        detail = f"by {a.sender}, {a.drawn_gap_ms / 1000:g} s drawn before it, reference {a.reference}"
+        told.append(TimelineEntry(a.started_at, f"attempt {a.attempt}", detail))
+        if a.finished_at is not None:
+            why = " ".join(x for x in (a.code, a.detail) if x)
+            told.append(TimelineEntry(a.finished_at, f"attempt {a.attempt}: {a.outcome or 'accepted'}", why))
+    for e in evidence:
+        told.append(TimelineEntry(e.occurred_at, f"event: {e.kind}", e.effect or e.detail or ""))  # noqa: PERF401
+    for at, what, detail in (
+        (message.in_doubt_since, "in doubt", message.reason or ""),
+        (message.sent_at, "sent", f"known by {message.resolution}, provider id {message.provider_id}"),
+        (message.delivered_at, "delivered", ""),
+        (message.read_at, "read", ""),
+        (message.ended_at, str(message.status), message.reason or ""),
+    ):
+        if at is not None:
+            told.append(TimelineEntry(at, what, detail))
+    return sorted(told, key=lambda entry: entry.at)

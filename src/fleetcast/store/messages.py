@@ -1,0 +1,183 @@
+"""Reading messages for people: lists and the story of one. Nothing here changes a message.
+
+Lists never scan the queue's hot indexes and end at a time limit: an old open read costs the senders dearly.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone, WorkspaceId
+from fleetcast.domain.message import Delivery, MessageStatus
+from fleetcast.errors import Unavailable
+from fleetcast.store.connection import Connection, Row
+
+LIST_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A message as lists show it."""
+
+    id: MessageId
+    recipient: Phone
+    device_id: DeviceId
+    device: str
+    campaign_id: CampaignId | None
+    campaign: str | None
+    status: MessageStatus
+    delivery: Delivery
+    reason: str | None
+    attempts: int
+    created_at: datetime
+    not_before: datetime
+    expires_at: datetime | None
+    queued_at: datetime | None
+    claimed_at: datetime | None
+    sent_at: datetime | None
+    in_doubt_since: datetime | None
+    delivered_at: datetime | None
+    read_at: datetime | None
+    ended_at: datetime | None
+    provider_id: str | None
+    resolution: str | None
+    dedupe_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One attempt to send a message."""
+
+    attempt: int
+    sender: str
+    reference: str
+    lease_epoch: int
+    drawn_gap_ms: int
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    code: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """An inbound event that speaks of a message."""
+
+    occurred_at: datetime
+    received_at: datetime
+    kind: str
+    effect: str | None
+    detail: str | None
+
+
+class Wanted(NamedTuple):
+    """Which messages a list shows; None: any."""
+
+    device_id: DeviceId | None = None
+    status: MessageStatus | None = None
+    campaign_id: CampaignId | None = None
+
+
+_SELECT = """
+SELECT b.id, b.recipient, b.device_id, d.name AS device, b.campaign_id, c.title AS campaign, b.status::text,
+  b.delivery::text, b.reason, b.attempts, b.created_at, b.not_before, b.expires_at, b.queued_at, b.claimed_at,
+  b.sent_at, b.in_doubt_since, b.delivered_at, b.read_at, b.ended_at, b.provider_id, b.resolution, b.dedupe_key
+FROM broadcast_messages b JOIN devices d ON d.id = b.device_id LEFT JOIN campaigns c ON c.id = b.campaign_id"""
+
+_FILTER = """b.workspace_id = $1 AND ($2::bigint IS NULL OR b.device_id = $2)
+  AND ($3::text IS NULL OR b.status = $3::message_status) AND ($4::bigint IS NULL OR b.campaign_id = $4)"""
+
+# Of one campaign: in the order of its keys, which lie side by side in the index. $5 first key not wanted, $6 its end.
+_OF_CAMPAIGN = f"{_SELECT} WHERE {_FILTER} AND b.dedupe_key > $5 AND b.dedupe_key < $6 ORDER BY b.dedupe_key LIMIT $7"
+
+# Of one person: a look-up per campaign, and what waits without a campaign.
+_OF_PERSON = f"""{_SELECT} WHERE {_FILTER} AND b.recipient = $5 AND b.id < $6 AND b.id IN (
+  SELECT m.id FROM campaigns o JOIN broadcast_messages m ON m.dedupe_key = 'c:' || o.id || ':' || $5
+  WHERE o.workspace_id = $1
+  UNION ALL
+  SELECT m.id FROM devices o JOIN broadcast_messages m ON m.device_id = o.id AND m.campaign_id IS NULL AND m.is_open
+  WHERE o.workspace_id = $1 AND m.recipient = $5)
+ORDER BY b.id DESC LIMIT $7"""
+
+_NEWEST = f"{_SELECT} WHERE {_FILTER} AND b.id < $5 ORDER BY b.id DESC LIMIT $6"
+
+
+def _message(row: Row) -> MessageRow:
+    facts = dict(row)
+    facts["status"], facts["delivery"] = MessageStatus(row["status"]), Delivery(row["delivery"])
+    return MessageRow(**facts)
+
+
+@contextlib.asynccontextmanager
+async def time_limit(connection: Connection, limit: int = LIST_SECONDS) -> AsyncIterator[None]:
+    """Bound what the block asks to `limit` seconds a statement. Needs a transaction. Raises Unavailable past it."""
+    await connection.execute(f"SET LOCAL statement_timeout = '{limit}s'")
+    try:
+        yield
+    except asyncpg.QueryCanceledError:
+        raise Unavailable(f"The list took longer than {limit} s; narrow it, best by campaign.") from None
+
+
+async def of_campaign(
+    connection: Connection, workspace_id: WorkspaceId, campaign_id: CampaignId, wanted: Wanted, after: str, limit: int
+) -> list[MessageRow]:
+    """A campaign's messages by recipient, those after the recipient `after` ('' for the first page)."""
+    start, end = f"c:{campaign_id}:{after}", f"c:{campaign_id};"
+    rows = await connection.fetch(_OF_CAMPAIGN, workspace_id, *wanted, start, end, limit)
+    return [_message(r) for r in rows]
+
+
+async def of_person(
+    connection: Connection, workspace_id: WorkspaceId, recipient: Phone, wanted: Wanted, before: int, limit: int
+) -> list[MessageRow]:
+    """A person's messages, newest first, those with an id below `before`."""
+    rows = await connection.fetch(_OF_PERSON, workspace_id, *wanted, recipient, before, limit)
+    return [_message(r) for r in rows]
+
+
+async def newest(
+    connection: Connection, workspace_id: WorkspaceId, wanted: Wanted, before: int, limit: int
+) -> list[MessageRow]:
+    """The workspace's messages, newest first, those with an id below `before`."""
+    rows = await connection.fetch(_NEWEST, workspace_id, *wanted, before, limit)
+    return [_message(r) for r in rows]
+
+
+async def one(connection: Connection, workspace_id: WorkspaceId, message_id: MessageId) -> MessageRow | None:
+    """One message of the workspace."""
+    row = await connection.fetchrow(f"{_SELECT} WHERE b.workspace_id = $1 AND b.id = $2", workspace_id, message_id)
+    return _message(row) if row else None
+
+
+async def attempts(connection: Connection, workspace_id: WorkspaceId, message_id: MessageId) -> list[AttemptRow]:
+    """All attempts of a message, in their order."""
+    rows = await connection.fetch(
+        """
+        SELECT a.attempt, a.sender, a.reference, a.lease_epoch, a.drawn_gap_ms, a.started_at, a.finished_at, a.outcome,
+          a.code, a.detail
+        FROM message_attempts a JOIN broadcast_messages b ON b.id = a.message_id
+        WHERE b.workspace_id = $1 AND a.message_id = $2 ORDER BY a.attempt""",
+        workspace_id,
+        message_id,
+    )
+    return [AttemptRow(**dict(r)) for r in rows]
+
+
+async def evidence(connection: Connection, workspace_id: WorkspaceId, message_id: MessageId) -> list[EvidenceRow]:
+    """Inbound events that name the message by the provider's id or by one of our references; at most 100."""
+    rows = await connection.fetch(
+        """
+        SELECT i.occurred_at, i.received_at, i.kind, i.effect, i.detail
+        FROM broadcast_messages b JOIN inbox i ON i.device_id = b.device_id AND i.workspace_id = b.workspace_id
+        WHERE b.workspace_id = $1 AND b.id = $2 AND (i.provider_id = b.provider_id
+          OR i.reference IN (SELECT a.reference FROM message_attempts a WHERE a.message_id = b.id))
+        ORDER BY i.occurred_at, i.id LIMIT 100""",
+        workspace_id,
+        message_id,
+    )
+    return [EvidenceRow(**dict(r)) for r in rows]
