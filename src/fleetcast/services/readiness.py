@@ -1,0 +1,50 @@
+"""Whether this process can do its work now: both servers answer and the schema is the one the code was written for.
+
+Separate from the page that reports it because load balancers, the doctor and the dashboard ask the same question.
+"""
+
+import asyncio
+from functools import cache
+
+from fleetcast.errors import FleetcastError
+from fleetcast.queue import client as queue
+from fleetcast.runtime import Runtime
+from fleetcast.store import health, schema
+
+ANSWER_WITHIN = 5.0
+"""Seconds a server has to answer."""
+
+
+@cache
+def _head() -> str:
+    return schema.head()
+
+
+async def _database(runtime: Runtime) -> str | None:
+    async with runtime.db.connection() as connection:
+        version = await health.schema_version(connection)
+    if version == _head():
+        return None
+    return f"The database has schema {version or 'none'}, this version of Fleetcast needs {_head()}."
+
+
+async def _redis(runtime: Runtime) -> str | None:
+    if runtime.settings.redis_url is not None:
+        await queue.check_server(runtime.settings.redis_url.get_secret_value())
+    return None
+
+
+async def problems(runtime: Runtime) -> dict[str, str]:
+    """What stands in the way, by server (`postgresql`, `redis`), as sentences without secrets. Empty: ready."""
+    found: dict[str, str] = {}
+    for name, ask in (("postgresql", _database), ("redis", _redis)):
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                trouble = await ask(runtime)
+        except FleetcastError as error:
+            trouble = str(error)
+        except TimeoutError:
+            trouble = f"No answer within {ANSWER_WITHIN:.0f} seconds."
+        if trouble:
+            found[name] = trouble
+    return found

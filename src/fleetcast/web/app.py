@@ -1,0 +1,185 @@
+"""The web application: routes, error pages, the shield, and the server that runs it inside another process's loop."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from fleetcast.errors import ConfigurationError, FleetcastError, NotFound, Unavailable
+from fleetcast.runtime import Runtime
+from fleetcast.web import rendering
+from fleetcast.web.live import Live
+from fleetcast.web.pages import overview, probes
+from fleetcast.web.shield import HEADERS, Shield, is_loopback
+
+log = structlog.get_logger()
+
+STOP_WITHIN = 5
+"""Seconds open requests get to end once the process stops."""
+
+
+class _Forever(StaticFiles):
+    """Static files whose address carries a fingerprint may be kept; the same without one may not."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if scope.get("query_string", b"").startswith(b"v=") and response.status_code == 200:
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        else:
+            response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """The application on an open runtime. Its lifespan owns the sampler of the live figures."""
+    figures = Live(runtime, rendering.sections)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(figures.run(), name="live figures")
+            try:
+                yield
+            finally:
+                figures.close()
+
+    app = FastAPI(title="Fleetcast", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.runtime = runtime
+    app.state.live = figures
+    app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host))
+    app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
+    app.include_router(overview.router)
+    app.include_router(probes.router)
+    app.add_exception_handler(FleetcastError, _known_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _bad_address)
+    app.add_exception_handler(Exception, _unknown_error)
+    return app
+
+
+async def _known_error(request: Request, error: Exception) -> HTMLResponse:
+    if isinstance(error, NotFound):
+        return HTMLResponse(rendering.notice_page("Not found", str(error)), 404)
+    if isinstance(error, Unavailable):
+        return HTMLResponse(
+            rendering.notice_page(
+                "The database is away",
+                f"{error} Nothing is lost: what was accepted is stored, and this page comes back by itself.",
+                retry=True,
+            ),
+            503,
+            {"Retry-After": "5"},
+        )
+    return HTMLResponse(rendering.notice_page("That did not work", str(error)), 400)
+
+
+async def _http_error(request: Request, error: Exception) -> HTMLResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 400
+    headers = getattr(error, "headers", None)
+    if status == 404:
+        return HTMLResponse(rendering.notice_page("Not found", "There is no page at this address."), 404, headers)
+    return HTMLResponse(rendering.notice_page("That did not work", f"The server answered {status}."), status, headers)
+
+
+async def _bad_address(request: Request, error: Exception) -> HTMLResponse:
+    return HTMLResponse(rendering.notice_page("Not found", "There is no page at this address."), 404)
+
+
+async def _unknown_error(request: Request, error: Exception) -> HTMLResponse:
+    sentence = "This is a fault of Fleetcast, not yours. The log of the process has the details."
+    # Outermost of all: this answer does not pass the shield.
+    return HTMLResponse(rendering.notice_page("Something broke", sentence), 500, HEADERS)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers (the process has one owner of signals), and saying when it listens."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind now, so that a port in use is one sentence and not a log line of the server."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(128)
+        found.setblocking(False)
+    except OSError as error:
+        found.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigurationError(
+                f"Port {port} on {host} is in use: set PORT to a free one, or stop the program that has it."
+            ) from None
+        if error.errno == errno.EACCES:
+            raise ConfigurationError(
+                f"Port {port} needs rights this user does not have: set PORT to 1024 or more."
+            ) from None
+        raise ConfigurationError(
+            f"Cannot listen on {host}: set FLEETCAST_HOST to an address of this machine ({error.strerror or error})."
+        ) from None
+    return found
+
+
+async def serve(runtime: Runtime, stop: asyncio.Event, *, ready: Callable[[str], None] | None = None) -> None:
+    """Serve the dashboard until `stop` is set. `ready` is given the address once it listens (port 0: a free one).
+
+    Raises ConfigurationError when the port or the address cannot be had.
+    """
+    host = runtime.settings.host
+    listener = _listen(host, runtime.settings.port)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+    def started() -> None:
+        log.info("the dashboard listens", url=url)
+        if ready is not None:
+            ready(url)
+
+    app = create_app(runtime)
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_WITHIN,
+    )
+    server = _Server(config, started)
+
+    async def end() -> None:
+        await stop.wait()
+        app.state.live.close()  # open streams end by themselves; the server would wait for them otherwise
+        server.should_exit = True
+
+    with contextlib.closing(listener):
+        ending = asyncio.create_task(end(), name="dashboard stop")
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)

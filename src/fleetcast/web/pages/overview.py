@@ -1,0 +1,58 @@
+"""The first page and its stream of changes."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.runtime import Runtime
+from fleetcast.services.overview import workspace_names
+from fleetcast.web import live, rendering
+from fleetcast.web.live import Live, Watcher
+
+router = APIRouter()
+
+Chosen = Annotated[int | None, Query(alias="workspace", ge=1, le=2**63 - 1)]
+"""Without it: the oldest workspace."""
+
+
+@router.get("/", response_class=HTMLResponse)
+async def first_page(request: Request, chosen: Chosen = None) -> HTMLResponse:
+    """How fast is it going out, when is it done, does anything need a person?"""
+    runtime: Runtime = request.app.state.runtime
+    choices = await workspace_names(runtime)
+    if chosen is None and not choices:
+        return HTMLResponse(
+            rendering.notice_page(
+                "Welcome to Fleetcast",
+                "There is no workspace yet. A workspace keeps the devices, leads and campaigns of one organisation "
+                "apart from all others. Make the first one, then reload this page:",
+                command="fleetcast workspace create NAME",
+            )
+        )
+    figures: Live = request.app.state.live
+    overview = await figures.look(WorkspaceId(chosen if chosen is not None else choices[0][0]))
+    return HTMLResponse(rendering.overview_page(overview, choices))
+
+
+def _watcher(
+    request: Request, chosen: Annotated[int, Query(alias="workspace", ge=1, le=2**63 - 1)]
+) -> Iterator[Watcher]:
+    figures: Live = request.app.state.live
+    with figures.watching(WorkspaceId(chosen)) as watcher:
+        yield watcher
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def events(watcher: Annotated[Watcher, Depends(_watcher)]) -> AsyncIterator[ServerSentEvent]:
+    """Changed sections as unnamed events, which htmx swaps in; `current` and `trouble` are for app.js."""
+    async for update in watcher.updates(live.LIFETIME):
+        if update.trouble is not None:
+            yield ServerSentEvent(event="trouble", raw_data=update.trouble)
+        elif update.changed:
+            yield ServerSentEvent(raw_data=rendering.partials(update.changed))
+        else:
+            yield ServerSentEvent(event="current", raw_data="")

@@ -1,0 +1,150 @@
+"""Templates, their filters, and the geometry of bars. What a fragment looks like is decided here and in templates/."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.services.overview import PEEK, Counts, Fleet, Overview, standing
+from fleetcast.web import words
+
+STATIC = Path(__file__).parent / "static"
+SECTIONS = ("state", "going", "needs", "devices", "others")
+"""Parts of the first page that change by themselves; each is an element's id and a template in templates/parts/."""
+
+_WIDTH, _LEAST, _GAP = 1000.0, 5.0, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One coloured stretch of a bar, in thousandths of its width."""
+
+    kind: str
+    x: float
+    width: float
+
+
+def segments(parts: list[tuple[str, int]], total: int) -> list[Segment]:
+    """Stretches beside each other. A part above zero is at least half a percent wide; the rest of the track waits."""
+    shown = [(kind, n) for kind, n in parts if n > 0]
+    if not shown or total <= 0:
+        return []
+    widths = [max(_LEAST, _WIDTH * n / total) for _, n in shown]
+    room = _WIDTH - _GAP * (len(shown) - 1)
+    over = sum(widths) - room
+    if over > 0:  # the small ones keep their least width, the large ones give way
+        large = sum(w for w in widths if w > 2 * _LEAST)
+        widths = [w - over * w / large if w > 2 * _LEAST else w for w in widths]
+    found, x = [], 0.0
+    for (kind, _), width in zip(shown, widths, strict=True):
+        found.append(Segment(kind, round(x, 1), round(width, 1)))
+        x += width + _GAP
+    return found
+
+
+def campaign_bar(counts: Counts) -> list[Segment]:
+    """Read, delivered and sent are depths of one blue; then what is in doubt, failed, and kept back."""
+    delivered = max(counts.delivered, counts.read)
+    return segments(
+        [
+            ("read", counts.read),
+            ("dlv", delivered - counts.read),
+            ("sent", counts.sent - delivered),
+            ("warn", counts.in_doubt),
+            ("bad", counts.failed),
+            ("end", counts.skipped + counts.cancelled),
+        ],
+        counts.planned,
+    )
+
+
+def fleet_bar(fleet: Fleet) -> list[Segment]:
+    """The devices by what they are doing, in the order of the words."""
+    return segments([(kind, fleet.standings.get(key, 0)) for key, (_, kind) in words.DEVICE.items()], fleet.total)
+
+
+def when(instant: datetime, now: datetime, zone: str, *, seconds: bool = False) -> str:
+    """An instant by the clock of the workspace: `20:33` today, then `Wed 25 Nov, 12:00`, then with the year."""
+    local, today = instant.astimezone(ZoneInfo(zone)), now.astimezone(ZoneInfo(zone))
+    clock = local.strftime("%H:%M:%S" if seconds else "%H:%M")
+    if local.date() == today.date():
+        return clock
+    day = f"{local:%a} {local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
+    return f"{day}, {clock}"
+
+
+def day(now: datetime, zone: str) -> str:
+    """`Tuesday 24 November, 20:12 in Kuala Lumpur`."""
+    local = now.astimezone(ZoneInfo(zone))
+    place = zone.rsplit("/", 1)[-1].replace("_", " ")
+    return f"{local:%A} {local.day} {local:%B}, {local:%H:%M} " + (f"in {place}" if "/" in zone else place)
+
+
+@cache
+def _fingerprint(name: str) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:10]
+
+
+def static_url(name: str) -> str:
+    """The address of a static file; it changes with the content, so browsers may keep it for ever."""
+    return f"/static/{name}?v={_fingerprint(name)}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("fleetcast.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        whole=lambda n: f"{n:,}",
+        rate=words.per_minute,
+        percent=words.percent,
+        span=words.span,
+        plural=words.plural,
+        reason=words.reason_word,
+    )
+    environment.globals.update(
+        static=static_url,
+        when=when,
+        day=day,
+        standing=standing,
+        campaign_bar=campaign_bar,
+        fleet_bar=fleet_bar,
+        device_words=words.DEVICE,
+        campaign_words=words.CAMPAIGN,
+        peek=PEEK,
+    )
+    return environment
+
+
+_TEMPLATES = _environment()
+
+
+def sections(overview: Overview) -> dict[str, str]:
+    """The changing parts of the first page, by their id."""
+    return {name: _TEMPLATES.get_template(f"parts/{name}.html").render(o=overview) for name in SECTIONS}
+
+
+def overview_page(overview: Overview, choices: list[tuple[WorkspaceId, str]]) -> str:
+    """The first page."""
+    return _TEMPLATES.get_template("overview.html").render(o=overview, choices=choices, sections=sections(overview))
+
+
+def notice_page(title: str, sentence: str, *, command: str | None = None, retry: bool = False) -> str:
+    """A page that says one thing: an error, or what to do first."""
+    return _TEMPLATES.get_template("notice.html").render(title=title, sentence=sentence, command=command, retry=retry)
+
+
+def partials(changed: dict[str, str]) -> str:
+    """Changed sections as htmx takes them: each is morphed into the element of its id."""
+    return "".join(
+        f'<hx-partial hx-target="#{name}" hx-swap="innerMorph">{html}</hx-partial>' for name, html in changed.items()
+    )

@@ -1,0 +1,73 @@
+"""What every answer carries and which requests are refused outright, before any page runs.
+
+Separate from the pages so that none can forget it. The policy allows no inline script or style and nothing from
+elsewhere. While the dashboard listens on loopback only, requests must name a loopback host: otherwise any website could
+point a name of its own at 127.0.0.1 and read the pages through the visitor's browser.
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address, as a person writes it, is this machine."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _named_host(scope: Scope) -> str:
+    try:
+        return urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class Shield:
+    """ASGI middleware: security headers on every answer, and the check of the host."""
+
+    def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
+        self._app = app
+        self._loopback_only = loopback_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse a host that is not this machine."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def shielded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        if self._loopback_only and not is_loopback(_named_host(scope)):
+            refusal = PlainTextResponse(
+                "Fleetcast listens on this machine only: open it as http://localhost with its port.\n", 421
+            )
+            await refusal(scope, receive, shielded)
+            return
+        await self._app(scope, receive, shielded)
