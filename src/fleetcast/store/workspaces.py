@@ -45,6 +45,12 @@ async def by_name(connection: Connection, name: str) -> Workspace | None:
     return _workspace(row) if row else None
 
 
+async def by_id(connection: Connection, workspace_id: WorkspaceId) -> Workspace | None:
+    """The workspace with that id."""
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM workspaces WHERE id = $1", workspace_id)
+    return _workspace(row) if row else None
+
+
 async def every(connection: Connection) -> list[Workspace]:
     """All workspaces, by name. For the operator of the installation, never for a member."""
     return [_workspace(r) for r in await connection.fetch(f"SELECT {_COLUMNS} FROM workspaces ORDER BY name")]

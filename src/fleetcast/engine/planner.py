@@ -1,0 +1,95 @@
+"""The planner: starts what is due and turns audiences into pending rows, one chunk of each campaign in turn.
+
+Everything it must know survives in the campaigns' rows; what it keeps in memory is only how far a repeatable walk has
+come. Two may run: each chunk locks its campaign, and whoever finds it locked goes on to the next.
+"""
+
+import asyncio
+
+import structlog
+
+from fleetcast.domain.identifiers import CampaignId, DeviceId
+from fleetcast.engine.supervisor import Beat
+from fleetcast.engine.waiting import pause
+from fleetcast.errors import Unavailable
+from fleetcast.queue.nudges import PLANNER, listening
+from fleetcast.runtime import Runtime
+from fleetcast.store import planning
+from fleetcast.store.planning import CHUNK, Newcomer
+
+log = structlog.get_logger()
+
+TICK = 1.0
+"""Seconds between looks without a nudge; a scheduled start is late by at most this."""
+
+
+class Planner:
+    """One planner loop."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        # A stage is named by what started it, so a position is never taken over into another stage.
+        self._reworked: dict[tuple[CampaignId, object], str] = {}
+        self._walked: dict[Newcomer, int] = {}
+
+    async def run(self, stop: asyncio.Event, beat: Beat = lambda: None) -> None:
+        """Plan until `stop` is set; a round that has begun is finished first."""
+        async with listening(self._runtime.redis, self._runtime.keys, PLANNER) as ears:
+            while not stop.is_set():
+                beat()
+                try:
+                    if not await self.run_once():
+                        await ears.next(TICK)
+                except Unavailable as error:
+                    log.warning("planning waits for the database", error=str(error))
+                    await pause(stop, TICK)
+
+    async def run_once(self) -> bool:
+        """One round: start what is due, one chunk of each campaign and newcomer. Whether there was anything to do."""
+        async with self._runtime.db.transaction() as connection:
+            started = await planning.start_due(connection)
+            campaigns = await planning.unplanned(connection)
+            newcomers = await planning.newcomers(connection)
+        if started:
+            await self._runtime.nudges.campaigns(*started)
+        waiting = set(campaigns)
+        self._reworked = {k: v for k, v in self._reworked.items() if k[0] in waiting}
+        self._walked = {n: self._walked[n] for n in newcomers if n in self._walked}
+        done = [await self._plan(campaign_id) for campaign_id in campaigns]
+        done += [await self._take_in(newcomer) for newcomer in newcomers]
+        return any(done) or bool(started)
+
+    async def _plan(self, campaign_id: CampaignId) -> bool:
+        devices: tuple[DeviceId, ...] = ()
+        through = False
+        async with self._runtime.db.transaction() as connection:
+            campaign = await planning.take(connection, campaign_id)
+            if campaign is None:
+                return False
+            stage = (campaign_id, (campaign.plan_cursor, campaign.content_id, campaign.expires_at))
+            if campaign.plan_cursor < 0:
+                position = await planning.rework_chunk(connection, campaign, self._reworked.get(stage))
+            else:
+                planned = await planning.plan_chunk(connection, campaign)
+                devices, through = planned.devices, planned.seen < CHUNK
+        if campaign.plan_cursor < 0:
+            # Only now, after the commit: a chunk that was rolled back is done again.
+            self._reworked.pop(stage, None)
+            if position is not None:
+                self._reworked[stage] = position
+        if devices:
+            await self._runtime.nudges.work(devices)
+        if through:
+            await self._runtime.nudges.campaigns(campaign_id)
+        return True
+
+    async def _take_in(self, newcomer: Newcomer) -> bool:
+        async with self._runtime.db.transaction() as connection:
+            planned = await planning.plan_newcomer_chunk(connection, newcomer, self._walked.get(newcomer, 0))
+        if planned is None:
+            return False
+        if planned.last is not None:
+            self._walked[newcomer] = planned.last
+        if planned.devices:
+            await self._runtime.nudges.work(planned.devices)
+        return True

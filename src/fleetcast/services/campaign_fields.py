@@ -1,0 +1,188 @@
+"""What a person writes about a campaign, read and checked: from words to columns.
+
+Every refusal names its field, and all of them are collected, so that a form can show them at once. Separate from the
+use cases because making and editing read the same words: a field that is not given is not touched.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar
+
+from fleetcast.domain.campaign import NicheMatch, TargetStatus, WhenOffline
+from fleetcast.domain.content import Template, check_variables
+from fleetcast.domain.identifiers import DeviceId
+from fleetcast.domain.lead import niche_names
+from fleetcast.domain.pacing import Pace
+from fleetcast.domain.schedule import LONGEST_DEADLINE, SHORTEST_DEADLINE, parse_deadline, parse_schedule
+from fleetcast.errors import InvalidInput, InvalidInputs
+from fleetcast.services.naming import checked_name
+from fleetcast.store import devices
+from fleetcast.store.connection import Connection
+from fleetcast.store.workspaces import Workspace
+
+T = TypeVar("T")
+Choice = TypeVar("Choice", bound=StrEnum)
+
+ALL_DEVICES = "all"
+
+
+class CampaignFields(TypedDict, total=False):
+    """What may be given. An edit changes what is given and nothing else."""
+
+    title: str
+    body: str
+    """Liquid, with the leads' variables."""
+    media: Path | str | None
+    """A file of this machine, an https URL or a data URL; None: none."""
+    niches: Sequence[str]
+    """Whole names; none: everybody."""
+    niche_match: str
+    target_status: str
+    devices: Sequence[str]
+    """Names; none, or `all`: all devices."""
+    takes_newcomers: bool
+    min_delay: float | None
+    """Seconds; given together with max_delay. Both None: each device's own pace."""
+    max_delay: float | None
+    schedule: str
+    """Local time of the workspace, or "now": when the campaign is launched."""
+    deadline: str | timedelta
+    """From the start: 7d, 36h, 90m."""
+    when_offline: str
+
+
+ANY_TIME = frozenset({"title", "min_delay", "max_delay", "deadline"})
+"""May change while a campaign runs."""
+BEFORE_THE_START = frozenset({"schedule"})
+MADE_ANEW = frozenset({"body", "media", "niches", "niche_match", "target_status", "devices"})
+"""Content and audience: what was never attempted is planned anew."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was given, fit for storing."""
+
+    columns: dict[str, Any] = field(default_factory=dict)
+    template: Template | None = None
+    device_ids: tuple[DeviceId, ...] | None = None
+    """The list that was given; None: none was, or it says all."""
+
+
+def media_source(fields: CampaignFields) -> Path | str | None:
+    """The medium that was given, if one was. Raises InvalidInput for an empty text."""
+    source = fields.get("media")
+    if source is not None and not str(source).strip():
+        raise InvalidInput("media", "give a file, an https address or a data URL, or leave it out")
+    return source
+
+
+async def check(
+    connection: Connection, workspace: Workspace, now: datetime, fields: CampaignFields, pace: tuple[float | None, ...]
+) -> Checked:
+    """Read what was given. `pace` is what holds so far, for when only one of the delays is given.
+
+    Raises InvalidInputs with everything that is wrong.
+    """
+    unknown = sorted(set(fields) - set(CampaignFields.__annotations__))
+    if unknown:
+        raise InvalidInput(unknown[0], "a campaign has no such field")
+    problems: list[InvalidInput] = []
+    checked = Checked()
+
+    def read(work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except InvalidInputs as error:
+            problems.extend(error.problems)
+        except InvalidInput as error:
+            problems.append(error)
+        return None
+
+    if "title" in fields:
+        checked.columns["title"] = read(lambda: checked_name(fields["title"], "title"))
+    if "body" in fields:
+        checked.template = read(lambda: _template(fields["body"], workspace))
+    if "niches" in fields:
+        checked.columns["niches"] = read(lambda: list(_niches(fields["niches"])))
+    choices: tuple[tuple[str, type[StrEnum]], ...] = (
+        ("niche_match", NicheMatch),
+        ("target_status", TargetStatus),
+        ("when_offline", WhenOffline),
+    )
+    for name, kind in choices:
+        if name in fields:
+            checked.columns[name] = read(lambda n=name, k=kind: _choice(k, fields[n], n))  # type: ignore[misc,literal-required]
+    if "takes_newcomers" in fields:
+        checked.columns["takes_newcomers"] = bool(fields["takes_newcomers"])
+    if "min_delay" in fields or "max_delay" in fields:
+        bounds = fields.get("min_delay", pace[0]), fields.get("max_delay", pace[1])
+        given = read(lambda: Pace.from_optional(*bounds))
+        checked.columns |= {
+            "min_delay": given.min_delay if given else None,
+            "max_delay": given.max_delay if given else None,
+        }
+    if "schedule" in fields:
+        start = read(lambda: parse_schedule(fields["schedule"], workspace.time_zone, now))
+        if start is not None:
+            local = start.local is not None
+            checked.columns |= {
+                "schedule_local": start.local,
+                "schedule_zone": start.zone if local else None,
+                "starts_at": start.at if local else None,
+            }
+    if "deadline" in fields:
+        checked.columns["deadline_after"] = read(lambda: _deadline(fields["deadline"]))
+    if "devices" in fields:
+        checked.device_ids = await _devices(connection, workspace, fields["devices"], problems)
+        checked.columns["all_devices"] = checked.device_ids is None
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise InvalidInputs(problems)
+    return checked
+
+
+def _template(body: str, workspace: Workspace) -> Template:
+    if not body.strip():
+        raise InvalidInput("body", "a text is needed")
+    template = Template.parse(body)
+    check_variables(template, frozenset(workspace.attribute_keys))
+    return template
+
+
+def _niches(given: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return niche_names([given] if isinstance(given, str) else given)
+    except InvalidInput as error:
+        raise InvalidInput("niches", error.problem) from None
+
+
+def _choice(kind: type[Choice], word: str, name: str) -> str:
+    try:
+        return kind(str(word).strip().lower()).value
+    except ValueError:
+        raise InvalidInput(name, f"'{word}' is none of {', '.join(kind)}") from None
+
+
+def _deadline(given: str | timedelta) -> timedelta:
+    if isinstance(given, str):
+        return parse_deadline(given)
+    if not SHORTEST_DEADLINE <= given <= LONGEST_DEADLINE:
+        raise InvalidInput("deadline", "give at least one minute and at most 90 days")
+    return given
+
+
+async def _devices(
+    connection: Connection, workspace: Workspace, names: Sequence[str], problems: list[InvalidInput]
+) -> tuple[DeviceId, ...] | None:
+    wanted = [n.strip() for n in ([names] if isinstance(names, str) else names) if n.strip()]
+    if not wanted or [w.lower() for w in wanted] == [ALL_DEVICES]:
+        return None
+    known = {d.name.lower(): d.id for d in await devices.of_workspace(connection, workspace.id)}
+    problems.extend(
+        InvalidInput("devices", f"there is no device called '{n}'") for n in wanted if n.lower() not in known
+    )
+    return tuple(sorted({known[n.lower()] for n in wanted if n.lower() in known}))
