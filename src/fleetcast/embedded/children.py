@@ -105,7 +105,7 @@ def identity(pid: int) -> str | None:
     if _LINUX:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         except (OSError, ValueError):
             return None
         return None if fields[0] in "ZX" else f"{boot} {fields[19]}"

@@ -26,6 +26,8 @@ from fleetcast.errors import ConfigurationError, Conflict
 
 _PRIVATE = ("log", "simulator", "spool")
 _PASSABLE = ("run", "bin")
+_SHELL_WORDS = set('"$`\\\n')
+"""initdb calls its server through a shell, in double quotes."""
 _OURS = {"lock", "servers.lock", "node_id", "postgres", "valkey", *_PRIVATE, *_PASSABLE}
 
 
@@ -74,6 +76,11 @@ class Layout:
 def prepare(data: Path) -> Layout:
     """Make the directory and its folders, closed to others. A directory full of other things is refused."""
     root = Path(os.path.realpath(data.expanduser()))
+    if odd := set(str(root)) & _SHELL_WORDS:
+        raise ConfigurationError(
+            f"The data directory {root} has a character in its name ({odd.pop()!r}) that PostgreSQL's programs cannot "
+            "take: name another one with FLEETCAST_DATA."
+        )
     passable = 0o711 if is_root() else 0o700
     try:
         root.mkdir(mode=passable, parents=True, exist_ok=True)
@@ -116,12 +123,12 @@ def node_id(data: Path) -> str:
     """The id of this node: 32 characters, drawn at the first call and kept in the data directory."""
     path = data / "node_id"
     with contextlib.suppress(FileNotFoundError):
-        if kept := path.read_text(encoding="ascii").strip():
+        if kept := path.read_text(encoding="utf-8").strip():
             return kept
     half = data / "run" / f"node_id.{uuid.uuid4().hex}"
     half.parent.mkdir(exist_ok=True)
     half.touch(mode=0o600)
-    half.write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
+    half.write_text(f"{uuid.uuid4().hex}\n", encoding="utf-8")
     try:
         if path.exists():  # empty: its disk was full once
             half.replace(path)
@@ -130,7 +137,7 @@ def node_id(data: Path) -> str:
                 os.link(half, path)  # the first of several wins
     finally:
         half.unlink(missing_ok=True)
-    return path.read_text(encoding="ascii").strip()
+    return path.read_text(encoding="utf-8").strip()
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ def available_bytes() -> int:
         total = 2048 * MEGABYTE
     for limit in _LIMITS:
         try:
-            total = min(total, int(Path(limit).read_text(encoding="ascii")))
+            total = min(total, int(Path(limit).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # no such limit, or the word "max"
             continue
     return total

@@ -191,7 +191,7 @@ class Postgres:
 
     def _check_data(self) -> None:
         try:
-            major = (self._data / "PG_VERSION").read_text(encoding="ascii").strip()
+            major = (self._data / "PG_VERSION").read_text(encoding="utf-8").strip()
             owner = self._data.stat().st_uid
         except FileNotFoundError:
             raise ConfigurationError(
@@ -227,8 +227,8 @@ class Postgres:
             self._data, "postgres"
         ):  # children of a postmaster that was killed; data is safe
             log.warning("a process of a killed PostgreSQL is stopped", pid=straggler)
-            children.end(straggler, ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)))
-        if orphan and children.identity(orphan) is not None:  # the pid is another program's by now
+            children.end(straggler, ((signal.SIGQUIT, 2.0), (signal.SIGKILL, 10.0)))
+        if orphan is None or children.identity(orphan) is not None:  # rubbish, or another program's pid by now
             pid_file.unlink(missing_ok=True)
         self._socket.unlink(missing_ok=True)
         self._socket.with_name(f"{self._socket.name}.lock").unlink(missing_ok=True)

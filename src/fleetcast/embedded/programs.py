@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleetcast.embedded.account import Account
+from fleetcast.embedded.failures import why_not
 from fleetcast.errors import ConfigurationError
 
 
@@ -85,7 +86,7 @@ def _program(wheel: _Wheel, account: Account, bin_directory: Path) -> Path:
 
 def _copy(wheel: _Wheel, source: Path, home: Path) -> None:
     """Copy beside the target and rename: a copy that was interrupted is never taken for a whole one."""
-    home.parent.mkdir(mode=0o755, exist_ok=True)
+    half = None
     try:
         half = Path(tempfile.mkdtemp(prefix=f"{wheel.package}-half-", dir=home.parent))
         for folder in wheel.folders:
@@ -95,6 +96,7 @@ def _copy(wheel: _Wheel, source: Path, home: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         half.rename(home)
     except OSError as error:
-        raise ConfigurationError(
-            f"The {wheel.server} programs could not be copied to {home.parent}: {error.strerror}."
-        ) from error
+        failure = why_not(wheel.server, str(error), home.parent)
+        if half is not None:
+            shutil.rmtree(half, ignore_errors=True)
+        raise failure from error
