@@ -85,8 +85,8 @@ class Variable:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a lead's value counts as not there: nothing, or text of blanks only."""
-    return value is None or (isinstance(value, str) and not value.strip())
+    """Whether a lead's value counts as not there. Planning asks the same in SQL: absent, null or empty."""
+    return value is None or value == ""
 
 
 @dataclass(frozen=True, slots=True)

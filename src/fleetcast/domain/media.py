@@ -96,7 +96,7 @@ def refuse_size(size: int, max_bytes: int) -> None:
 def sniff(data: bytes) -> str:
     """The MIME type of an allowed kind, by its bytes: the library's opinion and the format's own signature agree."""
     try:
-        opinions = [match.mime_type for match in puremagic.magic_string(data) if match.mime_type]
+        opinions = [str(match.mime_type) for match in puremagic.magic_string(data) if match.mime_type]
     except (puremagic.PureError, ValueError):
         opinions = []
     for mime in opinions:

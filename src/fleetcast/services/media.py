@@ -1,0 +1,71 @@
+"""Use cases of media: a picture or document comes in as a file, a data URL or an https address, and is stored once.
+
+All ways meet in one examination of the bytes; what differs is only how the bytes arrive.
+"""
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import httpx2
+
+from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.domain.media import FIELD, Medium, StoredMedia, examine, parse_data_url, refuse_size
+from fleetcast.errors import InvalidInput
+from fleetcast.runtime import Runtime
+from fleetcast.services import outbound
+from fleetcast.store import media
+
+
+async def from_bytes(runtime: Runtime, workspace_id: WorkspaceId, data: bytes, filename: str) -> StoredMedia:
+    """Store an upload. Raises InvalidInput for what is no allowed picture or document, or too large."""
+    medium = await asyncio.to_thread(examine, data, filename, runtime.settings.media_max_bytes)
+    return await _store(runtime, workspace_id, medium)
+
+
+async def from_file(runtime: Runtime, workspace_id: WorkspaceId, path: Path) -> StoredMedia:
+    """Store a file of this machine, chosen by a person at its keyboard. Raises InvalidInput."""
+    data = await asyncio.to_thread(_read, path, runtime.settings.media_max_bytes)
+    return await from_bytes(runtime, workspace_id, data, path.name)
+
+
+async def from_data_url(runtime: Runtime, workspace_id: WorkspaceId, text: str) -> StoredMedia:
+    """Store what a `data:…;base64,…` carries. Raises InvalidInput."""
+    medium = await asyncio.to_thread(parse_data_url, text, runtime.settings.media_max_bytes)
+    return await _store(runtime, workspace_id, medium)
+
+
+async def from_url(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    url: str,
+    *,
+    resolver: outbound.Resolver = outbound.system_resolver,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> StoredMedia:
+    """Fetch an https address once and store it; nothing is fetched again when messages go out. Raises InvalidInput."""
+    fetched = await outbound.fetch(url, runtime.settings.media_max_bytes, resolver=resolver, transport=transport)
+    return await from_bytes(runtime, workspace_id, fetched.data, fetched.filename)
+
+
+async def _store(runtime: Runtime, workspace_id: WorkspaceId, medium: Medium) -> StoredMedia:
+    async with runtime.db.transaction() as connection:
+        return await media.put(connection, workspace_id, medium)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        # without NONBLOCK, opening a pipe that nobody writes to would wait for ever
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such name"
+        raise InvalidInput(FIELD, f"The file {path} cannot be read: {reason}.") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidInput(FIELD, f"{path} is not a file.")
+        refuse_size(status.st_size, max_bytes)
+        data = file.read(max_bytes + 1)
+    refuse_size(len(data), max_bytes)
+    return data
