@@ -1,0 +1,75 @@
+"""`fleetcast web | scheduler | sender`: the parts of the tree, each in the foreground of its own process.
+
+`fleetcast up` starts them with servers of its own; on several machines they are started alone, with DATABASE_URL and
+REDIS_URL pointing at shared servers.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from fleetcast.cli.session import served_runtime
+from fleetcast.engine.processes import run_scheduler, run_sender
+from fleetcast.engine.supervisor import Beat, Supervisor
+from fleetcast.runtime import Runtime
+from fleetcast.web.app import serve
+
+app = typer.Typer()
+
+WithParent = Annotated[bool, typer.Option("--with-parent", hidden=True, help="Stop when standard input is closed.")]
+
+LATE_SECONDS = 25.0
+"""A part whose parent is gone and that has not stopped after so long ends hard."""
+
+
+def _stop_with_parent() -> None:
+    """Stop like on SIGTERM when the pipe to the parent closes; that is the only sign a killed parent gives."""
+
+    def wait() -> None:
+        while sys.stdin.buffer.read(4096):
+            continue
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(LATE_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def _run(process: str, work: Callable[[Runtime], Awaitable[None]], with_parent: bool) -> None:
+    if with_parent:
+        _stop_with_parent()
+    served_runtime(process, work)
+
+
+@app.command()
+def sender(with_parent: WithParent = False) -> None:
+    """Claim and send for the shards this process can lease. Any number may run."""
+    _run("sender", run_sender, with_parent)
+
+
+@app.command()
+def scheduler(with_parent: WithParent = False) -> None:
+    """Plan, dispatch, sweep and reconcile. Two may run."""
+    _run("scheduler", run_scheduler, with_parent)
+
+
+@app.command()
+def web(with_parent: WithParent = False) -> None:
+    """Serve the dashboard on PORT."""
+
+    async def pages(runtime: Runtime) -> None:
+        async def loop(stop: asyncio.Event, beat: Beat) -> None:
+            beat()
+            await serve(runtime, stop)
+
+        parts = Supervisor("web")
+        parts.add("pages", loop)
+        await parts.run()
+
+    _run("web", pages, with_parent)

@@ -1,0 +1,84 @@
+"""`fleetcast up`: everything on this machine in one process tree, until Ctrl-C."""
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from fleetcast.cli.output import console, say
+from fleetcast.cli.session import check_servers, runner
+from fleetcast.cli.status import watch_campaign
+from fleetcast.domain.pacing import Pace
+from fleetcast.engine.supervisor import Beat, Supervisor
+from fleetcast.engine.tree import SimulatorOptions, Tree
+from fleetcast.errors import ConfigurationError, Conflict
+from fleetcast.observability.logging import configure_logging
+from fleetcast.runtime import Runtime, open_runtime
+from fleetcast.services.demo import DemoPlan, start_demo
+from fleetcast.settings import Settings, load_settings
+from fleetcast.store import schema
+from fleetcast.web.app import check_address
+
+app = typer.Typer()
+
+PLAN = DemoPlan(devices=50, leads=5_000, pace=Pace(1.0, 3.0))
+
+
+@app.command()
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Add a demo workspace with simulated devices and launch a campaign.")
+    ] = False,
+) -> None:
+    """Run everything on this machine: servers, simulator, scheduler, sender and dashboard, until Ctrl-C."""
+    settings = load_settings()
+    configure_logging(settings, "up", level="warning")
+    if demo and settings.production:
+        raise Conflict("The demo is not for production mode: leave out --demo or FLEETCAST_MODE.")
+    check_address(settings)
+    with Tree(settings, simulator=SimulatorOptions("demo" if demo else "quiet")) as tree:
+        runner(_serve(settings, tree, demo=demo))
+
+
+async def _serve(settings: Settings, tree: Tree, *, demo: bool) -> None:
+    await check_servers(settings)
+    if tree.served.database_url is None:
+        raise ConfigurationError("no database was started")
+    await schema.migrate(tree.served.database_url.get_secret_value())
+    tree.start_parts()
+    say(f"Fleetcast runs. The dashboard: http://{settings.host}:{settings.port}", style="bold")
+    say(f"Data: {settings.data}. Stop with Ctrl-C.")
+
+    async def watch(stop: asyncio.Event, beat: Beat) -> None:
+        beat()
+        await tree.watch(stop)
+
+    async with open_runtime(tree.served, pool_size=4) as runtime:
+
+        async def show(stop: asyncio.Event, beat: Beat) -> None:
+            beat()
+            await _show_demo(runtime, stop)
+
+        parts = Supervisor("up")
+        parts.add("watch", watch)
+        if demo:
+            parts.add("demo", show)
+        await parts.run()
+    say("Fleetcast has stopped.")
+
+
+async def _show_demo(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Launch the demo and show its progress; what runs goes on when the campaign is through."""
+    demo = await start_demo(runtime, PLAN, say)
+    watching = asyncio.ensure_future(watch_campaign(runtime, demo.workspace.id, demo.campaign, console))
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not watching.done():
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+    else:
+        watching.result()
+        say("The demo campaign is through; Fleetcast goes on until Ctrl-C.")
+    await stopped

@@ -1,0 +1,226 @@
+"""The process tree of `fleetcast up`: one parent that owns the servers and starts, watches and ends the parts.
+
+A part that dies is started again with growing pauses; so is a server. The parts hold a pipe to the parent and stop by
+themselves when it is gone, however it died. What a part says goes into a file of its own in the data directory.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import structlog
+from pydantic import SecretStr
+
+from fleetcast.embedded import run_file
+from fleetcast.embedded.data_directory import Layout, locked
+from fleetcast.embedded.run_file import RunFile
+from fleetcast.embedded.servers import EmbeddedServers
+from fleetcast.engine.waiting import pause
+from fleetcast.errors import ConfigurationError
+from fleetcast.settings import Settings
+from fleetcast.transports.simulator.behaviour import Span
+from fleetcast.transports.simulator.launch import SimulatorProcess
+
+log = structlog.get_logger()
+
+STOP_SECONDS = 20.0
+LOOK_SECONDS = 0.2
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before a part that died is started again; the last one holds for every further time."""
+STEADY_SECONDS = 30.0
+"""A part that lived so long begins with the shortest pause again."""
+LOG_BYTES = 20_000_000
+
+
+@dataclass(slots=True)
+class _Part:
+    name: str
+    log: Path
+    child: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    started_at: float = 0.0
+    start_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorOptions:
+    """How the simulator of this tree plays WhatsApp."""
+
+    profile: str = "demo"
+    seed: int = 1
+    latency_ms: Span | None = None
+
+
+@dataclass(slots=True)
+class Tree:
+    """`with Tree(settings) as tree:` starts the servers; `start_parts` and `watch` do the rest."""
+
+    settings: Settings
+    parts: tuple[str, ...] = ("scheduler", "sender", "web")
+    simulator: SimulatorOptions = field(default_factory=SimulatorOptions)
+    served: Settings = field(init=False)
+    """The settings with both URLs filled, once the servers run."""
+    ledger: Path = field(init=False)
+    _stack: ExitStack = field(init=False, default_factory=ExitStack)
+    _layout: Layout = field(init=False)
+    _servers: EmbeddedServers | None = field(init=False, default=None)
+    _simulator: SimulatorProcess | None = field(init=False, default=None)
+    _running: list[_Part] = field(init=False, default_factory=list)
+
+    def __enter__(self) -> Self:
+        try:
+            self._start_servers()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _start_servers(self) -> None:
+        self._layout = self._stack.enter_context(locked(self.settings.data))
+        database_url, redis_url = self.settings.database_url, self.settings.redis_url
+        if database_url is None or redis_url is None:
+            self._servers = self._stack.enter_context(
+                EmbeddedServers(self.settings.data, postgres=database_url is None, valkey=redis_url is None)
+            )
+            database_url = database_url or SecretStr(self._servers.database_url)
+            redis_url = redis_url or SecretStr(self._servers.redis_url)
+        self.ledger = self._layout.simulator / "ledger.jsonl"
+        self.served = self.settings.model_copy(
+            update={
+                "database_url": database_url,
+                "redis_url": redis_url,
+                "simulator_socket": self.settings.simulator_socket or self._layout.run / "simulator.sock",
+            }
+        )
+
+    def start_parts(self) -> None:
+        """Start the simulator and the parts, and tell other commands where to attach. The schema must be there."""
+        socket = self.served.simulator_socket
+        assert socket is not None and self.served.database_url and self.served.redis_url  # noqa: PT018
+        self._simulator = self._stack.enter_context(
+            SimulatorProcess(
+                socket,
+                self.ledger,
+                seed=self.simulator.seed,
+                profile=self.simulator.profile,
+                latency_ms=self.simulator.latency_ms,
+                production=self.settings.production,
+                log=self._layout.log / "simulator.log",
+            )
+        )
+        self._stack.callback(self._stop_parts)
+        for name in self.parts:
+            part = _Part(name, self._layout.log / f"{name}.log")
+            self._start(part)
+            self._running.append(part)
+        web = f"http://{self.settings.host}:{self.settings.port}" if "web" in self.parts else None
+        found = RunFile(
+            self.served.database_url.get_secret_value(), self.served.redis_url.get_secret_value(), socket, web
+        )
+        run_file.write(self.settings.data, found)
+        self._stack.callback(run_file.remove, self.settings.data)
+
+    def _start(self, part: _Part) -> None:
+        if part.log.exists() and part.log.stat().st_size > LOG_BYTES:
+            part.log.replace(part.log.with_suffix(".log.1"))
+        with part.log.open("ab") as output:
+            part.child = subprocess.Popen(
+                [sys.executable, "-m", "fleetcast", part.name, "--with-parent"],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, **_environment(self.served)},
+            )
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        """Keep everything alive until `stop`. Raises ConfigurationError when a part says that it cannot run here."""
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            await asyncio.to_thread(self._revive_servers)
+            for part in self._running:
+                self._look_after(part, loop.time())
+            await pause(stop, LOOK_SECONDS)
+
+    def _revive_servers(self) -> None:
+        if self._servers is not None and (names := self._servers.restart_dead()):
+            log.warning("servers were gone and run again", servers=names)
+        if self._simulator is not None and self._simulator.pid is None:
+            self._simulator.start()
+            log.warning("the simulator was gone and runs again")
+
+    def _look_after(self, part: _Part, now: float) -> None:
+        if part.child is None:
+            if now >= part.start_at:
+                self._start(part)
+                part.started_at = now
+            return
+        code = part.child.poll()
+        if code is None:
+            if part.deaths and now - part.started_at > STEADY_SECONDS:
+                part.deaths = 0
+            return
+        _close(part.child)
+        part.child = None
+        if code == ConfigurationError.exit_code:
+            raise ConfigurationError(_last_line(part.log) or f"{part.name} cannot run here; see {part.log}.")
+        wait = PAUSES[min(part.deaths, len(PAUSES) - 1)]
+        part.deaths += 1
+        part.start_at = now + wait
+        log.warning("a part ended and is started again", part=part.name, code=code, seconds=wait, log=str(part.log))
+
+    def pids(self) -> dict[str, int]:
+        """Every process of the tree that runs now, by name."""
+        found = {part.name: part.child.pid for part in self._running if part.child is not None}
+        if self._simulator is not None and self._simulator.pid is not None:
+            found["simulator"] = self._simulator.pid
+        if self._servers is not None:
+            servers = {"postgres": self._servers.postgres_pid, "valkey": self._servers.valkey_pid}
+            found |= {name: pid for name, pid in servers.items() if pid is not None}
+        return found
+
+    def _stop_parts(self) -> None:
+        children = [part.child for part in self._running if part.child is not None]
+        for child in reversed(children):
+            child.terminate()
+        for child in reversed(children):
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            _close(child)
+        self._running.clear()
+
+
+def _close(child: "subprocess.Popen[bytes]") -> None:
+    if child.stdin is not None:
+        child.stdin.close()
+
+
+def _environment(served: Settings) -> dict[str, str]:
+    """What the parts need to know that may differ from our own environment."""
+    assert served.database_url is not None and served.redis_url is not None  # noqa: PT018
+    return {
+        "DATABASE_URL": served.database_url.get_secret_value(),
+        "REDIS_URL": served.redis_url.get_secret_value(),
+        "PORT": str(served.port),
+        "FLEETCAST_HOST": served.host,
+        "FLEETCAST_DATA": str(served.data),
+        "FLEETCAST_SIMULATOR_SOCKET": str(served.simulator_socket),
+        "FLEETCAST_LOG_FORMAT": "json",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("Error: ") if lines else ""
