@@ -103,6 +103,8 @@ class StateChange:
     at: datetime
     reason: str = ""
     until: datetime | None = None
+    replaced: bool = False
+    """Another session took the device over. It is this session that ended: the device may be well in the new one."""
 
 
 Inbound = Receipt | Reply | StateChange

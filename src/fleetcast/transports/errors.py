@@ -25,7 +25,9 @@ class SendError(Exception):
     recipient_at_fault: bool = False
     opt_out: bool = False
 
-    def __init__(self, code: str, detail: str = "", *, reason: Reason | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, code: str, detail: str = "", *, reason: Reason | None = None, retry_after: float | None = None
+    ) -> None:
         self.code = code
         self.detail = detail
         self.retry_after = retry_after

@@ -31,7 +31,7 @@ from fleetcast.transports.errors import (
     Unknown,
 )
 from fleetcast.transports.simulator.link import Link, NoAnswer
-from fleetcast.transports.simulator.protocol import REPLACED, BrokenFrame, Frame, event_from_frame
+from fleetcast.transports.simulator.protocol import BrokenFrame, Frame, event_from_frame
 
 log = structlog.get_logger()
 
@@ -256,7 +256,7 @@ class SimulatorTransport:
             raise BrokenFrame(f"nobody reads frames of the kind {frame['t']!r} here")
         events = tuple(event_from_frame(event) for event in frame["events"])
         for event in events:
-            if isinstance(event, StateChange) and event.reason == REPLACED:
+            if isinstance(event, StateChange) and event.replaced:
                 self._devices.pop(event.device, None)  # somebody else has it now, and is not fought
         self._arrived.append(_Arrived(events, self._link, frame["batch"]))
         self._news.set()

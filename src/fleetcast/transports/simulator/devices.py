@@ -16,7 +16,6 @@ from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import DeviceId, Phone
 from fleetcast.transports.base import Inbound, Receipt, Reply, StateChange
 from fleetcast.transports.simulator.behaviour import Behaviour, SendOutcome, draw, draw_between
-from fleetcast.transports.simulator.protocol import REPLACED
 from fleetcast.transports.simulator.run import Run
 
 MAX_EVENTS = 500_000
@@ -102,9 +101,9 @@ class Devices:
             return
         if device.listener is not None:
             self._run.counts["replaced"] += 1
-            device.listener.push(self._state_event(device, DeviceState.OFFLINE, REPLACED))
+            device.listener.push(self._replaced_event(device))
         device.listener = listener
-        listener.push(self._state_event(device, device.state, device.reason))
+        listener.push(self._state_event(device))
         self._unpark(device)
         self._plan_disconnect(device)
 
@@ -132,7 +131,7 @@ class Devices:
         device.until = self._run.clock.now() + timedelta(seconds=seconds) if seconds is not None else None
         device.changes += 1
         if device.listener is not None:
-            device.listener.push(self._state_event(device, state, reason))
+            device.listener.push(self._state_event(device))
         self._unpark(device)
         if seconds is not None:
             self._after(device, seconds, DeviceState.ONLINE, "", None)
@@ -200,9 +199,13 @@ class Devices:
             for event in events:
                 device.listener.push(event)
 
-    def _state_event(self, device: Device, state: DeviceState, reason: str) -> StateChange:
-        until = device.until if state is device.state else None
-        return StateChange(self._name("state", device.id), device.id, state, self._run.clock.now(), reason, until)
+    def _state_event(self, device: Device) -> StateChange:
+        name, now = self._name("state", device.id), self._run.clock.now()
+        return StateChange(name, device.id, device.state, now, device.reason, device.until)
+
+    def _replaced_event(self, device: Device) -> StateChange:
+        name, now = self._name("state", device.id), self._run.clock.now()
+        return StateChange(name, device.id, DeviceState.OFFLINE, now, "replaced", replaced=True)
 
     def _name(self, kind: str, device_id: DeviceId) -> str:
         """A name for an event that belongs to no message; differs between runs."""

@@ -26,9 +26,6 @@ MAX_FRAME = 1024 * 1024
 """Longest line, in bytes; a longer one ends the connection."""
 MAX_SOCKET_PATH = 107
 """Bytes that the kernel keeps for the path of a unix socket."""
-REPLACED = "replaced"
-"""The reason in a StateChange when another connection opened the device: whoever reads it does not open it again."""
-
 Frame = dict[str, Any]
 
 
@@ -188,7 +185,13 @@ def event_to_frame(event: Inbound) -> Frame:
             return head | {"kind": EventKind.REPLY, "sender": event.sender, "text": event.text}
         case StateChange():
             until = event.until.isoformat() if event.until else None
-            return head | {"kind": EventKind.STATE, "state": event.state, "reason": event.reason, "until": until}
+            return head | {
+                "kind": EventKind.STATE,
+                "state": event.state,
+                "reason": event.reason,
+                "until": until,
+                "replaced": event.replaced,
+            }
 
 
 def event_from_frame(frame: Frame) -> Inbound:
@@ -210,6 +213,7 @@ def event_from_frame(frame: Frame) -> Inbound:
                 return Reply(event_id, device, Phone(frame["sender"]), frame["text"], at)
             case EventKind.STATE:
                 until = datetime.fromisoformat(frame["until"]) if frame["until"] else None
-                return StateChange(event_id, device, DeviceState(frame["state"]), at, frame["reason"], until)
+                state = DeviceState(frame["state"])
+                return StateChange(event_id, device, state, at, frame["reason"], until, bool(frame["replaced"]))
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenFrame(f"an event cannot be read: {error!r}") from error

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,17 +69,17 @@ def parse_latency(text: str) -> Span:
     return span
 
 
-def run(options: ServerOptions) -> None:
+def run(options: ServerOptions, ready: Callable[[], None] = lambda: None) -> None:
     """Run a simulator until SIGTERM, Ctrl-C, or the end of standard input where that was asked for.
 
-    Raises ConfigurationError or InvalidInput before it listens.
+    `ready` is called once it listens. Raises ConfigurationError or InvalidInput before that.
     """
     behaviour = options.behaviour()
     with Ledger(options.ledger) as ledger:
         listener = _bind(options.socket)
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_serve(options, behaviour, ledger, listener))
+                runner.run(_serve(options, behaviour, ledger, listener, ready))
         finally:
             listener.close()
             with suppress(OSError):
@@ -101,6 +102,7 @@ def _bind(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.is_socket():
             path.unlink()
         listener.bind(text)
@@ -119,7 +121,9 @@ def _end_at_once(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
     os._exit(71)
 
 
-async def _serve(options: ServerOptions, behaviour: Behaviour, ledger: Ledger, listener: socket.socket) -> None:
+async def _serve(
+    options: ServerOptions, behaviour: Behaviour, ledger: Ledger, listener: socket.socket, ready: Callable[[], None]
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_end_at_once)
     stop = asyncio.Event()
@@ -138,6 +142,7 @@ async def _serve(options: ServerOptions, behaviour: Behaviour, ledger: Ledger, l
     server = await loop.create_unix_server(
         lambda: Session(run_, devices, messages, orders, sessions), sock=listener, backlog=1024
     )
+    ready()
     try:
         await stop.wait()
     finally:
