@@ -157,8 +157,9 @@ def recognise(cells: Sequence[str]) -> Headings:
     texts = [" ".join(unguarded(c.strip()).split()) for c in cells]
     while texts and not texts[-1]:
         texts.pop()
-    if len(texts) > MAX_COLUMNS + len(REPORT_COLUMNS):
-        raise InvalidInput("columns", f"the file has {len(texts)} columns; at most {MAX_COLUMNS} can be imported")
+    many = len(texts) - sum(text in REPORT_COLUMNS for text in texts)
+    if many > MAX_COLUMNS:
+        raise InvalidInput("columns", f"the file has {many} columns; at most {MAX_COLUMNS} can be imported")
     taken: dict[int, Column] = {}
     for column, candidates in _candidates(texts).items():
         best = min(rank for rank, _ in candidates)
