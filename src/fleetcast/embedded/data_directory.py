@@ -122,22 +122,25 @@ def _close(folder: Path, mode: int) -> None:
 def node_id(data: Path) -> str:
     """The id of this node: 32 characters, drawn at the first call and kept in the data directory."""
     path = data / "node_id"
-    with contextlib.suppress(FileNotFoundError):
-        if kept := path.read_text(encoding="utf-8").strip():
-            return kept
-    half = data / "run" / f"node_id.{uuid.uuid4().hex}"
-    half.parent.mkdir(exist_ok=True)
-    half.touch(mode=0o600)
-    half.write_text(f"{uuid.uuid4().hex}\n", encoding="utf-8")
-    try:
-        if path.exists():  # empty: its disk was full once
-            half.replace(path)
-        else:
+    if not path.exists():
+        half = data / "run" / f"node_id.{uuid.uuid4().hex}"
+        half.parent.mkdir(exist_ok=True)
+        try:
+            with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(f"{uuid.uuid4().hex}\n")
+                file.flush()
+                os.fsync(file.fileno())  # it has its name only when it is whole
             with contextlib.suppress(FileExistsError):
                 os.link(half, path)  # the first of several wins
-    finally:
-        half.unlink(missing_ok=True)
-    return path.read_text(encoding="utf-8").strip()
+        finally:
+            half.unlink(missing_ok=True)
+    kept = path.read_text(encoding="utf-8").strip()
+    if not kept:
+        raise ConfigurationError(
+            f"{path} is empty: write this node's id into it (`nodes` in the database lists them), or remove it if no "
+            "device is linked on this node."
+        )
+    return kept
 
 
 @contextlib.contextmanager

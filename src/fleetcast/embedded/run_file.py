@@ -50,13 +50,14 @@ def write(data: Path, found: RunFile) -> None:
     told = asdict(found) | {"started": identity(found.pid)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        half.unlink(missing_ok=True)
-        handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(told, file, default=str)
-        half.replace(path)
+        half.unlink(missing_ok=True)  # of an earlier process with our pid
+        try:
+            with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                json.dump(told, file, default=str)
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
     except OSError as error:
-        half.unlink(missing_ok=True)
         raise ConfigurationError(f"The run file {path} cannot be written: {error.strerror}.") from error
 
 
