@@ -201,7 +201,7 @@ def _line(row: CampaignRow, counts: Counts, meter: Meter, at: datetime) -> Campa
     running = row.status is CampaignStatus.RUNNING
     rate = rates[0] if rates and running else None
     finish = None
-    if rates and running and row.planned_at is not None and counts.left and rates[1] > 0:
+    if rates and running and row.planned_at is not None and counts.left > 0 and rates[1] > 0:
         finish = at + timedelta(minutes=min(counts.left / rates[1], 60 * 24 * 365))
     return CampaignLine(row, counts, rate, finish)
 
