@@ -46,7 +46,7 @@ def _root(
     """Options that come before the command; `main` itself reads them."""
 
 
-for _name in ("up", "demo", "status", "web", "scheduler", "sender", "simulator", "doctor"):
+for _name in ("up", "demo", "status", "processes", "simulator", "doctor"):
     with contextlib.suppress(ModuleNotFoundError):
         app.add_typer(importlib.import_module(f"fleetcast.cli.{_name}").app)
 for _name in ("workspace", "device", "leads", "campaign", "message", "suppression", "db"):
@@ -65,7 +65,8 @@ def _keep_trace(trace: str) -> Path | None:
         folder = load_settings().data / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "errors.log"
-        with path.open("a", encoding="utf-8") as file:
+        # A trace may quote what it choked on: it is for its owner only.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
             file.write(trace + "\n")
     except (OSError, FleetcastError):
         return None

@@ -37,13 +37,17 @@ _CLOCK = "clock AS MATERIALIZED (SELECT fleetcast_now() AS now)"
 # 1. The ledger of counts says what the rows say, reason by reason.
 _COUNTS = """
 SELECT 'campaign ' || campaign_id AS subject,
-  format('%s%s: %s rows, counted %s', counter, coalesce(' (' || reason || ')', ''), coalesce(r.n, 0), coalesce(t.n, 0))
-    AS what
+  format('%s%s: %s rows, counted %s', counter, CASE WHEN reason <> '' THEN ' (' || reason || ')' END,
+    coalesce(r.n, 0), coalesce(t.n, 0)) AS what
 FROM (SELECT campaign_id, status::text AS counter,
         coalesce(CASE WHEN status IN ('failed', 'skipped') THEN reason END, '') AS reason, count(*) AS n
-      FROM broadcast_messages WHERE campaign_id IS NOT NULL GROUP BY 1, 2, 3) r
+      FROM broadcast_messages WHERE campaign_id IS NOT NULL GROUP BY 1, 2, 3
+      UNION ALL
+      SELECT campaign_id, counter::text, '', count(*) FROM broadcast_messages
+        CROSS JOIN (VALUES ('delivered'::message_delivery), ('read')) AS reached (counter)
+      WHERE campaign_id IS NOT NULL AND delivery >= counter GROUP BY 1, 2) r
 FULL JOIN (SELECT campaign_id, counter, coalesce(reason, '') AS reason, sum(n) AS n FROM campaign_tallies
-           WHERE counter IN (SELECT unnest(enum_range(NULL::message_status))::text) GROUP BY 1, 2, 3) t
+           GROUP BY 1, 2, 3) t
   USING (campaign_id, counter, reason)
 WHERE coalesce(r.n, 0) <> coalesce(t.n, 0)"""
 
