@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fleetcast.domain.formulas import guarded
-from fleetcast.domain.identifiers import DeviceId, WorkspaceId
+from fleetcast.domain.identifiers import DeviceId, LeadId, WorkspaceId
 from fleetcast.domain.lead import CONSENT_WORD, NICHE_JOINER, Lead, LeadStatus
 from fleetcast.domain.lead_columns import Column
 from fleetcast.errors import InvalidInput, NotFound
@@ -80,6 +80,8 @@ def _draft(path: Path) -> Iterator[TextIO]:
 def _writing(out: object) -> Iterator[None]:
     try:
         yield
+    except BrokenPipeError:  # a reader that has seen enough
+        raise
     except OSError as error:
         raise InvalidInput("output", f"{out} cannot be written: {error.strerror}") from None
 
@@ -91,23 +93,27 @@ async def _write(
     stream: TextIO,
     progress: Callable[[int, int], None] | None,
 ) -> int:
-    written = 0
     async with runtime.db.connection() as connection:
         if device_id is not None and await lead_merge.destination(connection, workspace_id, device_id) is None:
             raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
         keys = await leads.attribute_keys(connection, workspace_id)
         total = await leads.count_leads(connection, workspace_id, device_id) if progress else 0
-        table = csv.writer(stream)
+    table = csv.writer(stream)
 
-        def put(rows: list[list[str]]) -> None:
-            with _writing(getattr(stream, "name", "the output")):
-                table.writerows(rows)
-                stream.flush()
+    def put(rows: list[list[str]]) -> None:
+        with _writing(getattr(stream, "name", "the output")):
+            table.writerows(rows)
+            stream.flush()
 
-        await asyncio.to_thread(put, [header(keys)])
-        async for page in leads.pages(connection, workspace_id, device_id):
-            await asyncio.to_thread(put, [cells(stored.lead, keys) for stored in page])
-            written += len(page)
-            if progress:
-                progress(written, max(total, written))
-    return written
+    await asyncio.to_thread(put, [header(keys)])
+    written, last = 0, LeadId(0)
+    while True:
+        # A connection a page: none is held while a slow reader takes its time.
+        async with runtime.db.connection() as connection:
+            page = await leads.page_after(connection, workspace_id, device_id, after=last)
+        if not page:
+            return written
+        await asyncio.to_thread(put, [cells(stored.lead, keys) for stored in page])
+        written, last = written + len(page), page[-1].id
+        if progress:
+            progress(written, max(total, written))

@@ -1,7 +1,5 @@
 """Leads: reading them, and what a text may print of one. Bulk writing is in `lead_merge`."""
 
-from collections.abc import AsyncIterator
-
 from fleetcast.domain.identifiers import DeviceId, LeadId, Phone, WorkspaceId
 from fleetcast.domain.lead import Consent, Lead, LeadStatus, StoredLead
 from fleetcast.store.connection import Connection, Row
@@ -50,9 +48,8 @@ async def sample_lead(
     connection: Connection, workspace_id: WorkspaceId, *, device_id: DeviceId | None = None
 ) -> StoredLead | None:
     """The first lead of the workspace or of one of its devices: what a preview shows when nobody chose one."""
-    async for page in pages(connection, workspace_id, device_id, size=1):
-        return page[0]
-    return None
+    found = await page_after(connection, workspace_id, device_id, after=LeadId(0), size=1)
+    return found[0] if found else None
 
 
 async def count_leads(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId | None = None) -> int:
@@ -65,24 +62,29 @@ async def count_leads(connection: Connection, workspace_id: WorkspaceId, device_
     return found
 
 
-async def pages(
-    connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId | None = None, *, size: int = PAGE
-) -> AsyncIterator[list[StoredLead]]:
-    """All leads by id, `size` at a time; none of the pages is empty.
+async def page_after(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    device_id: DeviceId | None,
+    *,
+    after: LeadId,
+    size: int = PAGE,
+) -> list[StoredLead]:
+    """The next leads by id, `size` at most; none when `after` was the last. `device_id` None: of every device.
 
-    Each page is a statement of its own, by key: a cursor's transaction would stay open for as long as somebody takes
-    to read, and an old open transaction slows the message queue by half. A lead is never repeated; one that is added
-    meanwhile may be missing.
+    Walking by key instead of a cursor: a cursor's transaction stays open for as long as somebody takes to read, and
+    an old open transaction slows the message queue by half. No lead comes twice; one added meanwhile may be missing.
     """
     # Two texts instead of an OR: each walks its own index in order.
-    which = "l.workspace_id = $1 AND l.id > $2" + ("" if device_id is None else " AND l.device_id = $4")
-    statement = f"SELECT {_COLUMNS} FROM leads l WHERE {which} ORDER BY l.id LIMIT $3"
-    last = 0
-    while rows := await connection.fetch(
-        statement, workspace_id, last, size, *([] if device_id is None else [device_id])
-    ):
-        last = rows[-1]["id"]
-        yield [_lead(row) for row in rows]
+    which = "" if device_id is None else "AND l.device_id = $4"
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM leads l WHERE l.workspace_id = $1 AND l.id > $2 {which} ORDER BY l.id LIMIT $3",
+        workspace_id,
+        after,
+        size,
+        *(() if device_id is None else (device_id,)),
+    )
+    return [_lead(row) for row in rows]
 
 
 async def attribute_keys(connection: Connection, workspace_id: WorkspaceId) -> list[str]:

@@ -1,0 +1,70 @@
+"""`fleetcast leads` on real servers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+
+
+@pytest.fixture
+def shop(command: Command) -> Command:
+    command("workspace", "create", "Shop", "--region", "MY")
+    command("device", "add", "Counter")
+    return command
+
+
+def test_leads_go_in_and_come_out_again(shop: Command, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("name,phone,city\nAnna,0123456789,Ipoh\n=cmd,0123456780,\nBen,12,\n")
+    dry = shop("leads", "import", str(file), "--device", "counter", "--dry-run")
+    assert (dry.code, dry.err) == (0, "")
+    assert "Nothing was written" in dry.out
+    assert "'12' is not a phone number in Malaysia (MY)" in dry.out
+    done = shop("leads", "import", str(file), "--device", "Counter", "--json", "--consent", "form at the counter")
+    report = json.loads(done.out)
+    assert (report["added"], report["rejected"], report["dry_run"]) == (2, 1, False)
+    assert report["problems"] == [
+        {"line": 4, "column": "phone", "reason": "'12' is not a phone number in Malaysia (MY): it is too short"}
+    ]
+    out = shop("leads", "export")
+    assert out.out.splitlines() == [
+        "name,phone,niche,target_status,journey,time_zone,consent,city",
+        "Anna,'+60123456789,,prospect,,,yes,Ipoh",
+        "'=cmd,'+60123456780,,prospect,,,yes,",
+    ]
+    copy = tmp_path / "copy.csv"
+    said = shop("leads", "export", "--output", str(copy), "--device", "Counter")
+    assert "2 leads" in said.out
+    again = json.loads(shop("leads", "import", str(copy), "--device", "Counter", "--json").out)
+    assert (again["unchanged"], again["rows"]) == (2, 2)
+
+
+def test_a_file_without_one_usable_row_ends_with_exit_code_two(shop: Command, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("phone\nx\ny\n")
+    rejected = tmp_path / "rejected.csv"
+    ended = shop("leads", "import", str(file), "--device", "Counter", "--rejected", str(rejected))
+    assert ended.code == 2
+    assert str(rejected) in ended.out.replace("\n", "")
+    assert len(rejected.read_text("utf-8-sig").splitlines()) == 3
+
+
+def test_every_refusal_is_one_sentence_with_its_exit_code(shop: Command, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("name,mail\nAnna,a@example.org\n")
+    for arguments, code, words in (
+        (("import", str(file), "--device", "Counter"), 2, "columns found: 'name', 'mail'"),
+        (("import", str(tmp_path / "none.csv"), "--device", "Counter"), 2, "does not exist"),
+        (("import", str(tmp_path), "--device", "Counter"), 2, "is a folder"),
+        (("import", str(file), "--device", "Nobody"), 3, "no device called 'Nobody'"),
+        (("import", str(file), "--device", "Counter", "--workspace", "Elsewhere"), 3, "no workspace called"),
+        (("export", "--device", "Nobody"), 3, "no device called 'Nobody'"),
+        (("export", "--output", str(tmp_path)), 2, "is a folder"),
+        (("export", "--output", str(tmp_path / "no" / "file.csv")), 2, "cannot be written"),
+        (("export", "--json"), 2, "--output FILE"),
+    ):
+        ended = shop("leads", *arguments)
+        assert ended.code == code, arguments
+        assert words in (ended.err + ended.out).replace("\n", ""), arguments
