@@ -3,8 +3,6 @@
 Nobody sees a stack trace unless they ask for one with `--debug`; what was not foreseen is kept in a file.
 """
 
-import contextlib
-import importlib
 import os
 import sys
 import traceback
@@ -15,15 +13,30 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from fleetcast.cli import (
+    campaign,
+    db,
+    demo,
+    device,
+    doctor,
+    leads,
+    message,
+    processes,
+    simulator,
+    status,
+    suppression,
+    up,
+    workspace,
+)
 from fleetcast.cli.output import complain, emit_json, error_facts
 from fleetcast.errors import FleetcastError
 from fleetcast.settings import load_settings
 
-HELP = """Self-hosted WhatsApp broadcasts: nothing lost, nothing sent twice, every number measured.
-
-Exit codes: 0 done; 1 a check did not hold, or an unforeseen error; 2 wrong input; 3 not found; 4 not possible in this
-state; 5 a setting or the machine stands in the way; 6 a server does not answer; 130 interrupted.
-"""
+HELP = (
+    "Self-hosted WhatsApp broadcasts: nothing lost, nothing sent twice, every number measured.\n\n"
+    "Exit codes: 0 done; 1 a check did not hold, or an unforeseen error; 2 wrong input; 3 not found; 4 not possible in "
+    "this state; 5 a setting or the machine stands in the way; 6 a server does not answer; 130 interrupted."
+)
 
 app = typer.Typer(
     name="fleetcast", help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -46,12 +59,18 @@ def _root(
     """Options that come before the command; `main` itself reads them."""
 
 
-for _name in ("up", "demo", "status", "processes", "simulator", "doctor"):
-    with contextlib.suppress(ModuleNotFoundError):
-        app.add_typer(importlib.import_module(f"fleetcast.cli.{_name}").app)
-for _name in ("workspace", "device", "leads", "campaign", "message", "suppression", "db"):
-    with contextlib.suppress(ModuleNotFoundError):
-        app.add_typer(importlib.import_module(f"fleetcast.cli.{_name}").app, name=_name)
+for _commands in (up, demo, status, processes, simulator, doctor):
+    app.add_typer(_commands.app)
+for _name, _group in {
+    "workspace": workspace,
+    "device": device,
+    "leads": leads,
+    "campaign": campaign,
+    "message": message,
+    "suppression": suppression,
+    "db": db,
+}.items():
+    app.add_typer(_group.app, name=_name)
 
 
 def _asked(arguments: list[str], option: str) -> bool:

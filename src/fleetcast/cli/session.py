@@ -6,8 +6,9 @@ of commands imports it, while `main` imports every group.
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+import importlib.util
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -20,12 +21,9 @@ from fleetcast.settings import Settings, load_settings
 from fleetcast.store import connection as postgres
 from fleetcast.store import schema
 
-try:
-    from uvloop import run as runner
-except ImportError:  # no wheel for this platform
-    from asyncio import run as runner
-
 T = TypeVar("T")
+
+_LOOPS = importlib.import_module("uvloop" if importlib.util.find_spec("uvloop") else "asyncio")
 
 WorkspaceOption = Annotated[
     str | None,
@@ -42,6 +40,12 @@ def person() -> str:
         return f"cli:{getpass.getuser()}"
     except (OSError, KeyError):  # an account without an entry and without environment
         return "cli"
+
+
+def runner(main: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, on uvloop where there is a wheel of it."""
+    result: T = _LOOPS.run(main)
+    return result
 
 
 async def check_servers(settings: Settings) -> None:
