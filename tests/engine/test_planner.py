@@ -74,12 +74,16 @@ async def test_c1_a_chunk_that_is_rolled_back_leaves_neither_rows_nor_a_moved_cu
     await scene.add_leads(device, 20)
     campaign = await scene.draft()
     await scene.launch(campaign)
-    with pytest.raises(RuntimeError, match="killed"):
+
+    async def killed_before_its_commit() -> None:
         async with scene.runtime.db.transaction() as connection:
             taken = await planning.take(connection, campaign)
             assert taken is not None
             assert (await planning.plan_chunk(connection, taken)).made == 7
             raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        await killed_before_its_commit()
     assert await scene.rows(campaign) == []
     assert await scene.value("SELECT plan_cursor FROM campaigns WHERE id = $1", campaign) == 0
     await scene.plan()
@@ -255,16 +259,15 @@ async def test_a_stop_word_waits_for_the_chunk_under_way_and_sees_its_rows(scene
             rows = await connection.fetch("SELECT recipient FROM broadcast_messages")
             return [r["recipient"] for r in rows]
 
-    async with asyncio.TaskGroup() as group:
-        async with scene.runtime.db.transaction() as connection:
-            taken = await planning.take(connection, campaign)
-            assert taken is not None
-            await planning.plan_chunk(connection, taken)
-            stopping = group.create_task(stop_word())
-            async with asyncio.timeout(10):
-                while not await scene.value("SELECT true FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
-                    await asyncio.sleep(0)
-            assert not stopping.done()
+    async with asyncio.TaskGroup() as group, scene.runtime.db.transaction() as connection:
+        taken = await planning.take(connection, campaign)
+        assert taken is not None
+        await planning.plan_chunk(connection, taken)
+        stopping = group.create_task(stop_word())
+        async with asyncio.timeout(10):
+            while not await scene.value("SELECT true FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                pass
+        assert not stopping.done()
     assert len(stopping.result()) == 3
 
 
