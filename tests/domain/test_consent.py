@@ -17,10 +17,11 @@ from fleetcast.domain.consent import (
 @pytest.mark.parametrize(
     "reply",
     [
-        "STOP", "stop", " Stop! ", "S T O P", "stop.", "\u200fSTOP\u200f", "ＳＴＯＰ", "ⓢⓣⓞⓟ", "𝐒𝐓𝐎𝐏", "stop 🛑🙏🏽", "*STOP*",
-        "stop all", "Opt-Out", "opt out", "UNSUBSCRIBE", "Un-subscribe", "End", "QUIT", "cancel", "Revoke",
+        "STOP", "stop", " Stop! ", "S T O P", "stop.", "\u200fSTOP\u200f", "ＳＴＯＰ", "ⓢⓣⓞⓟ", "𝐒𝐓𝐎𝐏", "stop 🛑🙏🏽",
+        "*STOP*", "stop all", "Opt-Out", "opt out", "UNSUBSCRIBE", "Un-subscribe", "End", "QUIT", "cancel", "Revoke",
         "BERHENTI", "batal", "BAJA", "Détener", "sair", "Arrêter", "ARRETER", "désabonner", "Stopp!", "abbestellen",
-        "annulla", "AFMELDEN", "dur", "İPTAL", "IPTAL", "ıptal", "Durdur", "СТОП", "Отписаться", "توقف", "إلغاء", "الغاء",
+        "annulla", "AFMELDEN", "dur", "İPTAL", "IPTAL", "ıptal", "Durdur", "СТОП", "Отписаться",
+        "توقف", "إلغاء", "الغاء",
         "تـوقف", "تَوَقَّف", "रोकें", "बंद", "退订", "取消订阅", "停止", "配信停止", "Dừng", "HỦY", "dung", "acha",
     ],
 )  # fmt: skip
@@ -30,7 +31,8 @@ def test_a_whole_message_that_is_a_stop_word_stops(reply: str) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    ["", " ", "🛑", "?", "don't stop now", "please stop messaging me", "stop it", "nonstop", "start", "yes", "ok", "the end",
+    ["", " ", "🛑", "?", "don't stop now", "please stop messaging me", "stop it", "nonstop", "start", "yes",
+     "ok", "the end",
      "रक", "стой", "停", "دور"],
 )  # fmt: skip
 def test_a_word_inside_a_sentence_or_another_word_does_not_stop(reply: str) -> None:

@@ -1,6 +1,7 @@
 """Local times, zones and deadlines: what they mean, and what is refused."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,8 +13,9 @@ from fleetcast.errors import InvalidInput
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)  # noon in Kuala Lumpur
 ZONES = [
-    "UTC", "Asia/Kuala_Lumpur", "Europe/Berlin", "America/New_York", "America/St_Johns", "America/Sao_Paulo", "Africa/Cairo",
-    "Asia/Kathmandu", "Asia/Tehran", "Australia/Lord_Howe", "Pacific/Chatham", "Pacific/Apia", "America/Havana", "Asia/Gaza",
+    "UTC", "Asia/Kuala_Lumpur", "Europe/Berlin", "America/New_York", "America/St_Johns",
+    "America/Sao_Paulo", "Africa/Cairo", "Asia/Kathmandu", "Asia/Tehran", "Australia/Lord_Howe",
+    "Pacific/Chatham", "Pacific/Apia", "America/Havana", "Asia/Gaza",
 ]  # fmt: skip
 
 
@@ -76,7 +78,7 @@ def test_f29_around_every_change_of_a_year_the_rule_holds(zone: str, year: int) 
     where = ZoneInfo(zone)
     hour = datetime(year, 1, 1, tzinfo=UTC)
     offsets = [(hour + timedelta(hours=n)).astimezone(where).utcoffset() for n in range(0, 366 * 24, 6)]
-    for n, (before, after) in enumerate(zip(offsets, offsets[1:], strict=False)):
+    for n, (before, after) in enumerate(pairwise(offsets)):
         if before == after:
             continue
         start = (hour + timedelta(hours=6 * n)).astimezone(where).replace(tzinfo=None)
@@ -156,8 +158,8 @@ def test_a_misspelt_zone_gets_the_nearest_name() -> None:
 
 @pytest.mark.parametrize(
     ("text", "span"),
-    [("7d", timedelta(days=7)), ("36h", timedelta(hours=36)), (" 90 M ", timedelta(minutes=90)), ("1m", timedelta(minutes=1)),
-     ("90d", timedelta(days=90))],
+    [("7d", timedelta(days=7)), ("36h", timedelta(hours=36)), (" 90 M ", timedelta(minutes=90)),
+     ("1m", timedelta(minutes=1)), ("90d", timedelta(days=90))],
 )  # fmt: skip
 def test_a_deadline_is_a_number_and_a_unit(text: str, span: timedelta) -> None:
     assert parse_deadline(text) == span

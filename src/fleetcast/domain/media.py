@@ -148,10 +148,10 @@ def clean_filename(name: str, mime: str) -> str:
     endings = ALLOWED[mime]
     if not label:
         label = "document" if mime == "application/pdf" else "picture"
-    if _RESERVED_NAMES.fullmatch(label):
-        label = f"_{label}"
-    ending = next((end for end in endings if label.lower().endswith(end)), None)
-    stem = label if ending is None else label[: -len(ending)].rstrip(". ") or "_"
+    ending = next((end for end in endings if label.lower().endswith(end)), "")
+    stem = label[: len(label) - len(ending)].rstrip(". ")
+    if _RESERVED_NAMES.fullmatch(stem):
+        stem = f"_{stem}"
     ending = ending or endings[0]
     return stem.encode()[: LONGEST_NAME - len(ending)].decode(errors="ignore") + ending
 

@@ -7,6 +7,7 @@ address and passes the same door. Proxies of the environment are ignored, becaus
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ LONGEST_URL = 2_000
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port → the host's addresses as text. Raises OSError when there is none."""
 
+_HOST = re.compile(rb"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+(%25[0-9A-Za-z]+)?")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NEVER = tuple(
     ipaddress.ip_network(block)
@@ -117,12 +119,12 @@ def _parse(url: str) -> httpx2.URL:
         raise _refused("Only addresses that begin with https:// are fetched: give one, or upload the file.")
     if parsed.userinfo:
         raise _refused("The address must not contain a user name or password.")
-    if not host:
-        raise _refused("The address has no host: give one such as https://example.com/picture.png")
+    if not _HOST.fullmatch(parsed.raw_host):
+        raise _refused("The address has no proper host: give one such as https://example.com/picture.png")
     if not 0 < (parsed.port or 443) < 65_536:
         raise _refused("The address has a port that does not exist.")
     last = host.rstrip(".").rsplit(".", 1)[-1].lower()
-    if (last.isdigit() or last.startswith("0x")) and not _is_plain_ipv4(host):
+    if ":" not in host and (last.isdigit() or last.startswith("0x")) and not _is_plain_ipv4(host):
         # 2130706433, 0x7f.1, 127.1: resolvers read them as addresses, people never write them
         raise _refused("The host is a number: give the name of the server.")
     return parsed
@@ -159,7 +161,12 @@ async def _ask(client: httpx2.AsyncClient, url: httpx2.URL, max_bytes: int, reso
         request = client.build_request(
             "GET",
             url.copy_with(host=address, fragment=None),
-            headers={"Host": url.netloc.decode("ascii"), "Accept": "*/*", "Accept-Encoding": "identity"},
+            headers={
+                "Host": url.netloc.decode("ascii"),
+                "User-Agent": "fleetcast",
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+            },
             extensions={"sni_hostname": url.raw_host.decode("ascii"), "timeout": client.timeout.as_dict()},
         )
         try:
