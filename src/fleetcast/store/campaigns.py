@@ -241,7 +241,8 @@ _MOVES = {
     "withdraw": "status = 'draft', launched_at = NULL",
     "pause": "status = 'paused', paused_at = fleetcast_now()",
     "resume": "status = 'running', paused_at = NULL",
-    "cancel": "status = 'cancelled', ended_at = fleetcast_now(), replan = false",
+    # `ended_at` stays empty: the sweeper looks for it, cancels the waiting rows, and sets it when none is left.
+    "cancel": "status = 'cancelled', replan = false",
     "reopen": "status = 'running', ended_at = NULL",
 }
 
