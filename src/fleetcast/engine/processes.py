@@ -4,6 +4,7 @@ They stop in the reverse order: claims first, so that answers on their way can s
 results, the transports last.
 """
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from random import Random
@@ -40,8 +41,14 @@ async def _install(runtime: Runtime) -> str:
         return await identity.install_id(connection)
 
 
-async def run_sender(runtime: Runtime, *, random: Random | None = None, transports: Transports | None = None) -> None:
-    """A sender until SIGTERM or SIGINT. `transports`: others than the registry's, for benchmarks."""
+async def run_sender(
+    runtime: Runtime,
+    *,
+    random: Random | None = None,
+    transports: Transports | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """A sender until SIGTERM or SIGINT, or until `stop`. `transports`: others than the registry's."""
     install = await _install(runtime)
     using = build_transports(runtime) if transports is None else transports
     sender = Sender(runtime, using, install, node_id(runtime.settings.data), random or Random())
@@ -59,31 +66,33 @@ async def run_sender(runtime: Runtime, *, random: Random | None = None, transpor
         loops.add("nudges", sender.follow_nudges)
         loops.add("asks", sender.ask)
         loops.add("claims", sender.claim)
-        await loops.run()
+        await loops.run(stop)
     finally:
         await sender.leases.release()
         for transport in using.values():
             await transport.stop()
 
 
-async def run_scheduler(runtime: Runtime) -> None:
-    """Planner, dispatcher, sweeper and reconciler until SIGTERM or SIGINT."""
+async def run_scheduler(
+    runtime: Runtime, *, transports: Transports | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Planner, dispatcher, sweeper and reconciler until SIGTERM or SIGINT, or until `stop`."""
     install = await _install(runtime)
-    transports = build_transports(runtime)
-    for transport in transports.values():
+    using = build_transports(runtime) if transports is None else transports
+    for transport in using.values():
         await transport.start()
     try:
         planner, dispatcher = Planner(runtime), Dispatcher(runtime)
         loops = Supervisor("scheduler")
-        loops.add("reconciler", Reconciler(runtime, transports).run)
+        loops.add("reconciler", Reconciler(runtime, using).run)
         loops.add("evidence", partial(inbox.settle, runtime, install))
-        loops.add("sweeper", Sweeper(runtime, {kind: t.grace for kind, t in transports.items()}).run)
+        loops.add("sweeper", Sweeper(runtime, {kind: t.grace for kind, t in using.items()}).run)
         loops.add("fill", dispatcher.fill)
         loops.add("recount", dispatcher.recount)
         loops.add("asks", dispatcher.listen_to_senders)
         loops.add("nudges", dispatcher.listen_to_nudges)
         loops.add("planner", planner.run)
-        await loops.run()
+        await loops.run(stop)
     finally:
-        for transport in transports.values():
+        for transport in using.values():
             await transport.stop()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -56,8 +56,14 @@ class Supervisor:
         """Ask all loops to stop. Idempotent."""
         self._stopping.set()
 
-    async def run(self, *, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> None:
-        """Run until stopped; raises the first failure of a loop."""
+    async def run(self, stop: asyncio.Event | None = None) -> None:
+        """Run until stopped: by SIGTERM or SIGINT, or by `stop` alone where it is given.
+
+        Raises the first failure of a loop.
+        """
+        if stop is not None:
+            self._stopping = stop
+        signals = (signal.SIGTERM, signal.SIGINT) if stop is None else ()
         running = asyncio.get_running_loop()
         for number in signals:
             running.add_signal_handler(number, self.stop)
