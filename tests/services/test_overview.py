@@ -128,16 +128,14 @@ async def test_devices_are_counted_by_what_a_person_is_told(
     }
 
 
-async def test_what_is_in_doubt_or_stopped_itself_needs_a_person(
+async def test_what_is_in_doubt_or_paused_needs_a_person(
     runtime: Runtime, db: Database, workspace: WorkspaceId
 ) -> None:
     await add_campaign(db, workspace, "Doubtful", sums={("in_doubt", "no_answer"): 2})
-    await add_campaign(db, workspace, "Stopped", status="paused", paused_reason="9% failed")
-    await add_campaign(db, workspace, "Resting", status="paused")
+    await add_campaign(db, workspace, "Resting", status="paused", paused_reason="holiday")
     needs = (await overview(runtime, workspace)).needs
     assert [(n.kind, n.n, n.names) for n in needs] == [
         ("in_doubt", 2, ("Doubtful",)),
-        ("brake", 1, ("Stopped",)),
         ("campaign_paused", 1, ("Resting",)),
     ]
 

@@ -25,7 +25,7 @@ from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.errors import InvalidInput, Unavailable
 from fleetcast.runtime import Runtime
-from fleetcast.services.overview import CampaignLine, Meter, Need, Overview, campaign_line, overview
+from fleetcast.services.overview import CampaignLine, CampaignLook, Meter, Need, Overview, look_at_campaign, overview
 from fleetcast.services.workspaces import find_workspace
 from fleetcast.web.words import CAMPAIGN, DEVICE, per_minute, percent, plural
 
@@ -38,7 +38,6 @@ _STYLE = {"run": "blue", "ok": "green", "warn": "yellow", "bad": "red", "wait": 
 _OVER = (CampaignStatus.FINISHED, CampaignStatus.CANCELLED)
 _NEED = {
     "in_doubt": ("message may or may not have left", "messages may or may not have left"),
-    "brake": ("campaign stopped itself", "campaigns stopped themselves"),
     "campaign_paused": ("campaign is paused", "campaigns are paused"),
     "paused": ("device is paused", "devices are paused"),
     "banned": ("number was banned by WhatsApp", "numbers were banned by WhatsApp"),
@@ -179,14 +178,15 @@ def facts(o: Overview) -> dict[str, Any]:
     }
 
 
-def _plain_line(line: CampaignLine, at: datetime, zone: str) -> Text:
+def _plain_line(look: CampaignLook) -> Text:
+    line, clock = look.line, look.at.astimezone(ZoneInfo(look.zone))
     word, _ = CAMPAIGN[line.row.status]
-    pace = _pace(line, at, zone)
-    return (
-        Text(f"{at.astimezone(ZoneInfo(zone)):%H:%M:%S}  {line.row.title}: {word.lower()}, ")
-        + Text(f"{percent(line.counts.share)} of {line.counts.planned:,}  ")
-        + _figures(line)
-        + Text(f"  {pace}" if pace else "")
+    pace = _pace(line, look.at, look.zone)
+    return Text.assemble(
+        f"{clock:%H:%M:%S}  {line.row.title}: {word.lower()}, ",
+        f"{percent(line.counts.share)} of {line.counts.planned:,}  ",
+        _figures(line),
+        f"  {pace}" if pace else "",
     )
 
 
@@ -194,36 +194,36 @@ async def watch_campaign(
     runtime: Runtime,
     workspace_id: WorkspaceId,
     campaign_id: CampaignId,
-    console: Console,
+    console: Console | None,
     *,
-    zone: str = "UTC",
     look_every: float = LOOK_EVERY,
     line_every: float = LINE_EVERY,
 ) -> CampaignLine:
     """Show a campaign's progress until it is finished or cancelled; returns its last figures.
 
-    On a terminal a bar that moves in place, else a line every `line_every` seconds. A database that is away for a
-    moment is said and waited for. Raises NotFound.
+    On a terminal a bar that moves in place, else a line every `line_every` seconds; without a console nothing. A
+    database that is away for a moment is said and waited for. Raises NotFound.
     """
     meter, said, told = Meter(), float("-inf"), ""
-    with Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else _Nothing() as live:
+    moving = console is not None and console.is_terminal
+    with Live(console=console, auto_refresh=False) if moving else _Nothing() as live:
         while True:
             try:
-                line, at = await campaign_line(runtime, workspace_id, campaign_id, meter)
+                look = await look_at_campaign(runtime, workspace_id, campaign_id, meter)
             except Unavailable as error:
                 live.update(Text(f"{error} Trying again.", "yellow"), refresh=True)
                 await asyncio.sleep(look_every)
                 continue
-            over = line.row.status in _OVER
-            live.update(Group(*_campaigns([line], at, zone)), refresh=True)
+            over = look.line.row.status in _OVER
+            live.update(Group(*_campaigns([look.line], look.at, look.zone)), refresh=True)
             now = runtime.clock.monotonic()
-            if not console.is_terminal and (over or now - said >= line_every):
-                text = _plain_line(line, at, zone)
-                if over or text.plain[8:] != told:
+            if console is not None and not moving and (over or now - said >= line_every):
+                text = _plain_line(look)
+                if over or text.plain[8:] != told:  # the clock alone is no news
                     console.print(text, soft_wrap=True)
                 said, told = now, text.plain[8:]
             if over:
-                return line
+                return look.line
             await asyncio.sleep(look_every)
 
 

@@ -110,7 +110,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Something that waits for a person. `kind`: in_doubt, brake, paused, or a device's state."""
+    """Something that waits for a person. `kind`: in_doubt, campaign_paused, paused (devices), or a device's state."""
 
     kind: str
     n: int
@@ -231,13 +231,9 @@ async def _needs(
     found = []
     if doubtful := sum(c.counts.in_doubt for c in campaigns):
         found.append(Need("in_doubt", doubtful, tuple(c.row.title for c in campaigns if c.counts.in_doubt)[:NAMED]))
-    paused = [c.row for c in campaigns if c.row.status is CampaignStatus.PAUSED]
-    for kind, rows in (
-        ("brake", [r for r in paused if r.paused_reason]),
-        ("campaign_paused", [r for r in paused if not r.paused_reason]),
-    ):
-        if rows:
-            found.append(Need(kind, len(rows), tuple(r.title for r in rows[:NAMED])))
+    paused = [c.row.title for c in campaigns if c.row.status is CampaignStatus.PAUSED]
+    if paused:
+        found.append(Need("campaign_paused", len(paused), tuple(paused[:NAMED])))
     states = [s for s in _WANTS_A_PERSON if fleet.standings.get(s.value)]
     names = await store.names_in_state(connection, workspace_id, states, NAMED) if states else {}
     found.extend(Need(s.value, fleet.standings[s.value], tuple(names.get(s, ()))) for s in states)
@@ -294,18 +290,29 @@ def _latest(running: list[CampaignLine]) -> datetime | None:
     return max((f for f in finishes if f), default=None) if finishes and all(finishes) else None
 
 
-async def campaign_line(
+@dataclass(frozen=True, slots=True)
+class CampaignLook:
+    """One campaign at one instant."""
+
+    line: CampaignLine
+    at: datetime
+    zone: str
+    """IANA name; the workspace's."""
+
+
+async def look_at_campaign(
     runtime: Runtime, workspace_id: WorkspaceId, campaign_id: CampaignId, meter: Meter
-) -> tuple[CampaignLine, datetime]:
-    """One campaign with its figures, and the database's instant. Raises NotFound."""
+) -> CampaignLook:
+    """One campaign with its figures; the meter remembers this look. Raises NotFound."""
     async with runtime.db.transaction() as connection:
+        workspace = await workspaces.by_id(connection, workspace_id)
         row = await store.campaign(connection, workspace_id, campaign_id)
-        if row is None:
+        if workspace is None or row is None:
             raise NotFound(f"There is no campaign {campaign_id} in this workspace.")
         at = await store.now(connection)
         counts = counts_of(await store.tallies(connection, workspace_id, [campaign_id]))
     meter.note(runtime.clock.monotonic(), {campaign_id: (counts.sent, counts.done)})
-    return _line(row, counts, meter, at), at
+    return CampaignLook(_line(row, counts, meter, at), at, workspace.time_zone)
 
 
 async def workspace_names(runtime: Runtime, limit: int = LISTED) -> list[tuple[WorkspaceId, str]]:

@@ -19,6 +19,7 @@ from starlette.types import Scope
 
 from fleetcast.errors import ConfigurationError, FleetcastError, NotFound, Unavailable
 from fleetcast.runtime import Runtime
+from fleetcast.settings import Settings
 from fleetcast.web import rendering
 from fleetcast.web.live import Live
 from fleetcast.web.pages import overview, probes
@@ -117,6 +118,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._tell()
+
+
+def check_address(settings: Settings) -> None:
+    """Raise ConfigurationError, in one sentence, when the dashboard could not listen on its address."""
+    _listen(settings.host, settings.port).close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -49,11 +49,12 @@ def segments(parts: list[tuple[str, int]], total: int) -> list[Segment]:
 
 def campaign_bar(counts: Counts) -> list[Segment]:
     """Read, delivered and sent are depths of one blue; then what is in doubt, failed, and kept back."""
-    delivered = max(counts.delivered, counts.read)
+    delivered = min(max(counts.delivered, counts.read), counts.sent)  # some may have been reported as failed since
+    read = min(counts.read, delivered)
     return segments(
         [
-            ("read", counts.read),
-            ("dlv", delivered - counts.read),
+            ("read", read),
+            ("dlv", delivered - read),
             ("sent", counts.sent - delivered),
             ("warn", counts.in_doubt),
             ("bad", counts.failed),
