@@ -161,6 +161,28 @@ async def test_no_attempt_starts_after_a_suppression_that_waited_for_a_claim(run
         assert await broken_invariants(connection) == []
 
 
+async def test_a_suppression_holds_from_its_last_statement_on(runtime: Runtime, shop: Workspace) -> None:
+    async with runtime.db.connection() as connection, runtime.db.connection() as slow, runtime.db.connection() as quick:
+        first = await make_broadcast(connection, shop.id, devices=1, people=1)
+        second = await make_broadcast(connection, shop.id, devices=1, phones=first.phones)
+        await first.queue(connection)
+        await second.queue(connection)
+        claiming = slow.transaction()
+        await claiming.start()
+        await first.claim(slow, *first.messages)
+        # It is on the list by now, not committed, and waits for the claim that is just committing ...
+        adding = asyncio.ensure_future(add_suppression(runtime, shop, first.phones[0], actor="Aminah"))
+        await waiting_for_lock(runtime)
+        # ... while another sender cannot see it yet.
+        [claimed] = await second.claim(quick, *second.messages)
+        await claiming.commit()
+        await adding
+        entry = await find_suppression(runtime, shop, first.phones[0])
+        assert entry is not None
+        assert entry.created_at < claimed.now < entry.effective_at
+        assert await broken_invariants(connection) == []
+
+
 async def test_five_hundred_stops_against_claims_leave_no_attempt_after_its_stop(
     runtime: Runtime, shop: Workspace
 ) -> None:

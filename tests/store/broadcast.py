@@ -55,18 +55,26 @@ class Broadcast:
 
 
 async def make_broadcast(
-    connection: Connection, workspace: WorkspaceId, *, devices: int = 2, people: int = 6
+    connection: Connection,
+    workspace: WorkspaceId,
+    *,
+    devices: int = 2,
+    people: int = 6,
+    phones: list[Phone] | None = None,
 ) -> Broadcast:
-    """Plan one message for each person, on devices that are online and have no pace, under leased shards."""
+    """Plan one message for each person, on devices that are online and have no pace, under leased shards.
+
+    Without `phones` the campaign has `people` of its own.
+    """
     device_ids = []
-    for i in range(devices):
+    for _ in range(devices):
         device_id = await connection.fetchval("SELECT nextval(pg_get_serial_sequence('devices', 'id'))")
         await connection.execute(
             "INSERT INTO devices (id, workspace_id, name, transport, state, shard_id, min_delay, max_delay) "
             "OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, 'simulator', 'online', $4, 0, 0)",
             device_id,
             workspace,
-            f"device {i}",
+            f"device {device_id}",
             shard_for(device_id),
         )
         device_ids.append(DeviceId(device_id))
@@ -79,7 +87,7 @@ async def make_broadcast(
         workspace,
         content,
     )
-    phones = [Phone(f"+601{campaign % 10_000:04d}{i:05d}") for i in range(people)]
+    phones = phones or [Phone(f"+601{campaign % 10_000:04d}{i:05d}") for i in range(people)]
     messages = []
     for i, phone in enumerate(phones):
         device = device_ids[i % devices]
@@ -105,10 +113,11 @@ async def make_broadcast(
             )
         )
     await connection.execute(
-        "INSERT INTO campaign_tallies (campaign_id, counter, n) VALUES ($1, 'pending', $2)", campaign, people
+        "INSERT INTO campaign_tallies (campaign_id, counter, n) VALUES ($1, 'pending', $2)", campaign, len(phones)
     )
     made = Broadcast(workspace, CampaignId(campaign), device_ids, messages, phones)
-    made.epochs = await shards.acquire(connection, SENDER, "node", 300, 64)
+    await shards.acquire(connection, SENDER, "node", 300, 64)
+    made.epochs = dict(await connection.fetch("SELECT id, epoch FROM shards"))
     return made
 
 

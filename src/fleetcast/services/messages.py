@@ -60,6 +60,8 @@ async def list_messages(
     """
     if not 1 <= limit <= LARGEST_PAGE:
         raise InvalidInput("limit", f"between 1 and {LARGEST_PAGE:,}, not {limit}")
+    if campaign_id is not None and not 0 < campaign_id <= _LAST_ID:
+        return MessagePage([], None)
     wanted = Wanted(device_id, status, campaign_id)
     async with runtime.db.transaction() as connection, messages.time_limit(connection):
         if recipient is not None:
@@ -78,16 +80,15 @@ async def list_messages(
 def _position(after: str | None) -> int:
     if after is None:
         return _LAST_ID
-    try:
-        return int(after)
-    except ValueError:
-        raise InvalidInput("after", f"'{after}' does not belong to this list; take it from the page before") from None
+    if not (after.isascii() and after.isdigit() and len(after) < 20 and int(after) <= _LAST_ID):
+        raise InvalidInput("after", f"'{after}' does not belong to this list; take it from the page before")
+    return int(after)
 
 
 async def show_message(runtime: Runtime, workspace_id: WorkspaceId, message_id: MessageId) -> Story:
     """Everything that is known of one message. Raises NotFound."""
     async with runtime.db.transaction() as connection, messages.time_limit(connection):
-        message = await messages.one(connection, workspace_id, message_id)
+        message = await messages.one(connection, workspace_id, message_id) if 0 < message_id <= _LAST_ID else None
         if message is None:
             raise NotFound(f"There is no message {message_id} in this workspace.")
         attempts = await messages.attempts(connection, workspace_id, message_id)
