@@ -350,6 +350,15 @@ async def test_a_report_file_without_rejected_rows_is_not_left_behind(desk: Desk
         await desk.imports("phone\n0123456789\n", rejected_path=desk.folder / "no" / "rejected.csv")
 
 
+async def test_a_full_disk_for_rejected_rows_is_told_and_nothing_is_imported(desk: Desk) -> None:
+    out = desk.folder / "rejected.csv"
+    out.symlink_to("/dev/full")
+    with pytest.raises(InvalidInput, match="cannot be written: No space left"):
+        await desk.imports("phone\n0123456789\n" + "x\n" * 9_000, rejected_path=out)
+    assert await desk.count() == 0
+    assert await asyncio.to_thread(Path("/dev/full").is_char_device)
+
+
 async def test_a_report_holds_the_first_thousand_problems_and_counts_all(desk: Desk) -> None:
     out = desk.folder / "rejected.csv"
     report = await desk.imports("phone\n" + "x\n" * 1500, rejected_path=out)

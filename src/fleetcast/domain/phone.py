@@ -34,10 +34,12 @@ _DASHES = "\u2212\u2043\u02d7\uff70\u30fc"  # written as dashes, of another cate
 _NOT_DIGITS = re.compile(r"[^0-9]+")
 _WRITTEN = re.compile(r"[(\[]?\+?[0-9\s().\[\]/-]+")
 _SIMPLE = re.compile(r"\+?[0-9][0-9 ()-]*")
-_OLD_MEXICAN = re.compile(r"\+?521(?=[0-9]{10}$)")  # the 1 of mobiles went in 2019 and lives on in address books
+_OLD_MEXICAN = re.compile(r"^\+?521(?=[0-9]{10}$)")  # the 1 of mobiles went in 2019 and lives on in address books
 
 AREA_CODE_DIGITS = 6
 """Before a slash: an area code, with or without its country's. More are a first number."""
+SHORT = 6
+"""Digits after the country code; of such a number a log shows only the last two."""
 MOST_DIGITS = 19
 """Of one number: 15, and what stands before it (`00`, a bracketed zero)."""
 
@@ -169,6 +171,7 @@ def _parse(text: str, region: str) -> Phone:
         plain = digits
     if plain.startswith("+") or region == "MX":
         plain = _OLD_MEXICAN.sub("+52", plain)
+    country = _country_of(plain) if plain.startswith("+") else region
     try:
         number = phonenumbers.parse(plain, region if region in phonenumbers.SUPPORTED_REGIONS else None)
     except NumberParseException as error:
@@ -178,8 +181,7 @@ def _parse(text: str, region: str) -> Phone:
             because = _REASONS[ValidationResult.TOO_LONG]
         else:
             because = _REASONS[ValidationResult.TOO_SHORT]
-        raise _refusal(text, region, because) from None
-    country = phonenumbers.region_code_for_country_code(number.country_code or 0) if plain.startswith("+") else region
+        raise _refusal(text, country, because) from None
     verdict = phonenumbers.is_possible_number_with_reason(number)
     if verdict != ValidationResult.IS_POSSIBLE:
         raise _refusal(text, country, _REASONS[verdict])
@@ -187,6 +189,11 @@ def _parse(text: str, region: str) -> Phone:
     if not (is_canonical(found) or _reads_the_same(found)):
         raise _refusal(text, country, "its first digits cannot begin a number there")
     return Phone(found)
+
+
+def _country_of(plain: str) -> str:
+    """The main country behind the code of `+…`, or '' when no country has that code."""
+    return phonenumbers.region_code_for_country_code(_country_code(plain[1:4])) if len(plain) > 1 else ""
 
 
 def _reads_the_same(found: str) -> bool:
@@ -210,5 +217,5 @@ def mask(phone: Phone) -> str:
     shown = display(phone)
     code = len(str(phonenumbers.parse(phone, None).country_code))
     places = [i for i, c in enumerate(shown) if c.isdigit()]
-    hidden = set(places[code + 2 : -2])
+    hidden = set(places[code + (2 if len(places) - code > SHORT else 0) : -2])
     return "".join("•" if i in hidden else c for i, c in enumerate(shown))

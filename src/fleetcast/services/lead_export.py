@@ -9,7 +9,7 @@ import csv
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -62,18 +62,28 @@ async def export_leads(
 @contextmanager
 def _draft(path: Path) -> Iterator[TextIO]:
     """A file beside `path` that takes its place when everything is in it, and is removed otherwise."""
+    draft = None
     with _writing(path):
+        path = path.resolve()
         if path.is_dir():
             raise InvalidInput("output", f"{path} is a folder; name a file in it")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    draft = Path(name)
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+            stream = path.open("w", encoding="utf-8-sig", newline="")
+        else:
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            draft = Path(name)
+            stream = os.fdopen(handle, "w", encoding="utf-8-sig", newline="")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8-sig", newline="") as stream:
-            yield stream
+        yield stream
         with _writing(path):
-            draft.replace(path)
+            stream.close()
+            if draft:
+                draft.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # closing tries once more to write what could not be written
+            stream.close()
+        if draft:
+            draft.unlink(missing_ok=True)
 
 
 @contextmanager

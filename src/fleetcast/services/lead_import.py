@@ -8,7 +8,7 @@ import asyncio
 import csv
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -98,7 +98,7 @@ class _Rejected:
         if self._out and self._path:
             with _writing(self._path):
                 self._out.close()
-                if not self.count:
+                if not self.count and self._path.is_file():
                     self._path.unlink()
 
 
@@ -120,8 +120,11 @@ def _rejected(path: Path | None, source: Path) -> Iterator[_Rejected]:
         if path.exists() and path.samefile(source):
             raise InvalidInput("rejected", "this is the file to import; name another one for the rejected rows")
         out = path.open("w", encoding="utf-8-sig", newline="")
-    with out:
+    try:
         yield _Rejected(path, out)
+    finally:
+        with suppress(OSError):  # closing tries once more to write what could not be written
+            out.close()
 
 
 class _Reading:
