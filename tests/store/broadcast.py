@@ -117,7 +117,7 @@ async def make_broadcast(
     )
     made = Broadcast(workspace, CampaignId(campaign), device_ids, messages, phones)
     await shards.acquire(connection, SENDER, "node", 300, 64)
-    made.epochs = dict(await connection.fetch("SELECT id, epoch FROM shards"))
+    made.epochs = {r["id"]: r["epoch"] for r in await connection.fetch("SELECT id, epoch FROM shards")}
     return made
 
 

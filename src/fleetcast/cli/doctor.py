@@ -19,7 +19,8 @@ def doctor(as_json: JsonOption = False) -> None:
     """Check versions, paths, health and every promise on the live database. Exit code 1 if a promise is broken."""
     found = with_runtime(examine)
     if as_json:
-        emit_json(asdict(found) | {"holds": found.holds})
+        promises = [asdict(p) | {"holds": p.holds} for p in found.promises]
+        emit_json(asdict(found) | {"holds": found.holds, "promises": promises})
     else:
         _show(found)
     if not found.holds:

@@ -20,7 +20,7 @@ app = typer.Typer(help="What became of each message.", no_args_is_help=True)
 @app.command("list")
 def show_all(
     workspace: WorkspaceOption = None,
-    campaign: Annotated[int | None, typer.Option(help="Only of the campaign with this id.")] = None,
+    campaign: Annotated[int | None, typer.Option(min=1, help="Only of the campaign with this id.")] = None,
     device: Annotated[str | None, typer.Option(help="Only of this device.")] = None,
     status: Annotated[MessageStatus | None, typer.Option(help="Only with this status.")] = None,
     recipient: Annotated[str | None, typer.Option(help="Only to this number.")] = None,
@@ -72,7 +72,7 @@ def show_all(
 
 @app.command("show")
 def show(
-    message: Annotated[int, typer.Argument(help="The message's id.")],
+    message: Annotated[int, typer.Argument(min=1, help="The message's id.")],
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -19,8 +19,8 @@ from rich.text import Text
 
 from fleetcast.errors import FleetcastError, InvalidInput, InvalidInputs
 
-WIDE = 200
-"""Columns of a table that goes into a file or a pipe, where nothing wraps it."""
+WIDE = 10_000
+"""Columns of a table that goes into a file or a pipe: one line a row, as wide as it needs."""
 
 console = Console(highlight=False, soft_wrap=False)
 """stdout."""
@@ -81,7 +81,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
         drawn.add_column(header, justify="right" if header in right else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row))
-    console.print(drawn, width=None if console.is_terminal else WIDE)
+    (console if console.is_terminal else Console(highlight=False, width=WIDE)).print(drawn)
 
 
 def say(sentence: str, *, style: str = "") -> None:

@@ -51,7 +51,7 @@ HIDDEN = "***"
 
 
 def mask_phone(number: str) -> str:
-    """Enough of a number to recognise it beside the row, too little to call it: +6012****89."""
+    """Enough of a number to recognise it beside the row, too little to call it: +6012*****89."""
     keep = 5 if number.startswith("+") else 4
     return number[:keep] + "*" * max(len(number) - keep - 2, 0) + number[-2:]
 

@@ -11,7 +11,7 @@ from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.domain.pacing import Pace
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services.naming import checked_name
+from fleetcast.services.naming import as_stored, checked_name
 from fleetcast.services.workspaces import checked_region
 from fleetcast.store import audit, devices, transitions
 from fleetcast.store.connection import Connection
@@ -89,7 +89,7 @@ async def add_device(
 async def find_device(runtime: Runtime, workspace_id: WorkspaceId, name: str) -> Device:
     """The device of that name; capitals make no difference. Raises NotFound."""
     async with runtime.db.connection() as connection:
-        found = await devices.by_name(connection, workspace_id, name.strip())
+        found = await devices.by_name(connection, workspace_id, as_stored(name))
     if found is None:
         raise NotFound(f"There is no device called '{name}'. `fleetcast device list` shows all.")
     return found

@@ -7,9 +7,14 @@ from fleetcast.errors import InvalidInput
 LONGEST_NAME = 100
 
 
+def as_stored(name: str) -> str:
+    """The form in which names are stored and looked up: composed letters, no outer spaces."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def checked_name(name: str, field: str = "name") -> str:
-    """The name in Unicode's composed form, without outer spaces. Raises InvalidInput when it cannot be used."""
-    clean = unicodedata.normalize("NFC", name).strip()
+    """The name as it will be stored. Raises InvalidInput when it cannot be used."""
+    clean = as_stored(name)
     if not clean:
         raise InvalidInput(field, "a name is needed")
     if len(clean) > LONGEST_NAME:

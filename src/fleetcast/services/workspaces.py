@@ -4,7 +4,7 @@ from fleetcast.domain.phone import country_name
 from fleetcast.domain.schedule import parse_zone
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services.naming import checked_name
+from fleetcast.services.naming import as_stored, checked_name
 from fleetcast.store import audit, workspaces
 from fleetcast.store.workspaces import Workspace
 
@@ -41,7 +41,7 @@ async def find_workspace(runtime: Runtime, name: str | None) -> Workspace:
     """
     async with runtime.db.connection() as connection:
         if name is not None:
-            found = await workspaces.by_name(connection, name.strip())
+            found = await workspaces.by_name(connection, as_stored(name))
             if found is None:
                 raise NotFound(f"There is no workspace called '{name}'. `fleetcast workspace list` shows all.")
             return found
