@@ -1,6 +1,7 @@
 """Bodies: what is refused when saved, what is needed, and what is rendered, the same every time."""
 
 import time
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -184,6 +185,24 @@ def test_s08_no_body_takes_long_or_grows_large(body: str) -> None:
         text = ""
     assert time.process_time() - start < 2
     assert len(text) <= LONGEST_TEXT
+
+
+def test_s08_the_work_of_filters_is_counted_even_when_nothing_of_it_is_printed() -> None:
+    steps = "{% assign x = s | upcase | downcase | upcase %}" * 6
+    with pytest.raises(RenderFailed, match="filters produce too much"):
+        rendered("{% for i in (1..200) %}" + steps + "{% endfor %}", s="a" * 1_000)
+    assert rendered(steps + "ok", s="a" * 50_000) == "ok"
+
+
+@pytest.mark.parametrize("growing", ["replace: '', s", "replace: 'a', s", "split: '' | join: s"])
+def test_s08_a_text_that_would_grow_too_large_is_refused_before_it_is_made(growing: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContentTooLong):
+            rendered("{{ s | " + growing + " }}", s="a" * 8_000)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_limits_of_body_and_text_are_exact() -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.domain.media import examine
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
 from fleetcast.services import media, outbound
@@ -122,6 +123,21 @@ async def test_twenty_uploads_of_one_picture_at_once_make_one_row(runtime: Runti
     assert len(set(results)) == 1
     async with runtime.db.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM media") == 1
+
+
+async def test_a_second_upload_waits_for_the_first_and_finds_it(runtime: Runtime, workspace: WorkspaceId) -> None:
+    medium = examine(png(), "first.png", LIMIT)
+    async with (
+        asyncio.TaskGroup() as tasks,
+        runtime.db.connection() as watcher,
+        runtime.db.transaction() as connection,
+    ):
+        first = await stored_media.put(connection, workspace, medium)
+        second = tasks.create_task(media.from_bytes(runtime, workspace, png(), "second.png"))
+        async with asyncio.timeout(20):
+            while not await watcher.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"):
+                pass
+    assert second.result() == first
 
 
 async def test_a_medium_belongs_to_its_workspace(runtime: Runtime, workspace: WorkspaceId) -> None:
