@@ -10,7 +10,7 @@ from random import Random
 
 import structlog
 
-from fleetcast.domain.content import ContentTooLong, MissingVariable, Template, payload_sha256
+from fleetcast.domain.content import ContentError, Template, payload_sha256
 from fleetcast.domain.identifiers import ContentId, DeviceId, Phone, Reference, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
 from fleetcast.domain.retry import next_attempt
@@ -115,7 +115,7 @@ class Attempts:
             accepted = await transport.send(outbound, SEND_SECONDS)
         except SendError as error:
             return self._refused(ending, error)
-        except (MissingVariable, ContentTooLong, LookupError) as error:
+        except (ContentError, LookupError) as error:
             return ending.final(Reason.CONTENT_REFUSED, type(error).__name__, str(error))
         except Unavailable as error:
             return ending.again(Reason.RELEASED, "content_not_read", 0.0, str(error))
