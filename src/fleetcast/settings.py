@@ -51,7 +51,9 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8080, ge=0, le=65535, validation_alias=AliasChoices("PORT"), description="Of the dashboard."
     )
-    host: str = Field(default="127.0.0.1", description="Address the dashboard listens on; loopback until accounts exist.")
+    host: str = Field(
+        default="127.0.0.1", description="Address the dashboard listens on; loopback until accounts exist."
+    )
     data: Path = Field(default_factory=default_data_directory, description="Data directory of this node.")
     mode: Mode = Field(default=Mode.STANDARD)
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
@@ -61,6 +63,9 @@ class Settings(BaseSettings):
         default=None, description="Unix socket of the simulator. Without it: `simulator.sock` in the run folder."
     )
     lease_seconds: float = Field(default=15.0, gt=0, le=300, description="How long a shard's lease holds unrenewed.")
+    send_seconds: float = Field(
+        default=30.0, gt=0, le=300, description="How long an attempt waits for its answer before it is in doubt."
+    )
     media_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest picture or document, in bytes.")
 
     @cached_property

@@ -23,8 +23,6 @@ from fleetcast.transports.errors import DeviceRefused, SendError
 
 log = structlog.get_logger()
 
-SEND_SECONDS = 30.0
-"""How long an attempt may wait for its answer before it is in doubt."""
 FIRST_BYTE_SECONDS = 5.0
 """After a claim is this old its first byte must not leave any more: the row is given back instead."""
 DEVICE_REFUSED_SECONDS = 60.0
@@ -84,9 +82,10 @@ class Ended:
 class Attempts:
     """Runs attempts for one sender."""
 
-    def __init__(self, contents: Contents, install: str, random: Random) -> None:
+    def __init__(self, contents: Contents, install: str, send_seconds: float, random: Random) -> None:
         self._contents = contents
         self._install = install
+        self._send_seconds = send_seconds
         self._random = random
 
     async def run(self, transport: Transport, claimed: Claimed, received_at: float) -> Ended:
@@ -112,7 +111,7 @@ class Attempts:
                 text,
                 prepared.media,
             )
-            accepted = await transport.send(outbound, SEND_SECONDS)
+            accepted = await transport.send(outbound, self._send_seconds)
         except SendError as error:
             return self._refused(ending, error)
         except (ContentError, LookupError) as error:

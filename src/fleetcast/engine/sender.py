@@ -67,7 +67,7 @@ class Sender:
         self._orphans: dict[int, int] = {}
         """Message an earlier owner left in `sending` → its device."""
         self._uncertain: dict[int, list[Start]] = {}
-        self._attempts = Attempts(Contents(runtime.db), install, random)
+        self._attempts = Attempts(Contents(runtime.db), install, runtime.settings.send_seconds, random)
         self._spool = Spool(runtime.settings.data / "spool", self.name.replace(":", "-"))
         self.results = Results(runtime.db, self._spool)
         self.leases = Leases(runtime.db, self.name, node, runtime.settings.lease_seconds, self._leases_changed)
