@@ -71,6 +71,8 @@ class Behaviour:
     """Share of read messages whose `read` comes before their `delivered`."""
     repeated: float = 0.0
     """Share of receipts that come twice, the same event a second time."""
+    repeated_after: Span = (0.1, 3.0)
+    """After the first time."""
     replies: float = 0.0
     """Share of delivered messages that a person answers."""
     reply_after: Span = (1.0, 15.0)
@@ -259,7 +261,7 @@ def _with_repeats(
     behaviour: Behaviour, seed: int, reference: str, receipts: list[tuple[float, ReceiptKind]]
 ) -> tuple[tuple[float, ReceiptKind], ...]:
     again = [
-        (at + draw_between(seed, f"again after {kind}", reference, (0.1, 3.0)), kind)
+        (at + draw_between(seed, f"again after {kind}", reference, behaviour.repeated_after), kind)
         for at, kind in receipts
         if _happens(behaviour.repeated, seed, f"again {kind}", reference)
     ]

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import deque
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -70,31 +71,42 @@ class Session(Lines):
 
     def frame_received(self, frame: Frame) -> None:
         """One request."""
-        kind = frame["t"]
         if not self._greeted:
             self._greet(frame)
             return
         try:
-            match kind:
-                case "send":
-                    self._send(frame)
-                case "confirm":
-                    for number in frame["batches"]:
-                        self._confirm(number)
-                case "open":
-                    self._devices.open(self, DeviceId(int(frame["device"])))
-                case "close":
-                    self._devices.close(self, DeviceId(int(frame["device"])))
-                case "find":
-                    self._find(frame)
-                case "ping":
-                    self._answer(frame["id"], {"t": "pong"})
-                case "order":
-                    self._order(frame)
-                case _:
-                    super().frame_received(frame)
+            act = self._understand(frame)
         except (KeyError, TypeError, ValueError) as error:
-            raise BrokenFrame(f"{kind}: {error!r}") from error
+            raise BrokenFrame(f"{frame['t']}: {error!r}") from error
+        act()  # outside: what goes wrong from here on is our own mistake
+
+    def _understand(self, frame: Frame) -> Callable[[], object]:
+        """What the request wants done. Raises KeyError, TypeError or ValueError where it cannot be understood."""
+        match frame["t"]:
+            case "send":
+                media = frame.get("media")
+                message = Message(
+                    DeviceId(int(frame["device"])),
+                    Phone(str(frame["recipient"])),
+                    Reference(str(frame["reference"])),
+                    str(frame["text"]),
+                    str(media["sha256"]) if media is not None else None,
+                )
+                return partial(self._messages.send, self, message, partial(self._answer, frame["id"]))
+            case "confirm":
+                return partial(self._confirm, [int(number) for number in frame["batches"]])
+            case "open":
+                return partial(self._devices.open, self, DeviceId(int(frame["device"])))
+            case "close":
+                return partial(self._devices.close, self, DeviceId(int(frame["device"])))
+            case "find":
+                number, references = frame["id"], [Reference(str(reference)) for reference in frame["references"]]
+                return partial(self._messages.find, references, partial(self._found, number))
+            case "ping":
+                return partial(self._answer, frame["id"], {"t": "pong"})
+            case "order":
+                return partial(self._order, frame["id"], frame)
+        raise ValueError("no such request")
 
     def _greet(self, frame: Frame) -> None:
         if frame["t"] != "hello" or frame.get("version") != VERSION:
@@ -106,32 +118,19 @@ class Session(Lines):
         if self._wire is not None:
             self.write({**answer, "id": number})
 
-    def _send(self, frame: Frame) -> None:
-        media = frame.get("media")
-        message = Message(
-            DeviceId(int(frame["device"])),
-            Phone(str(frame["recipient"])),
-            Reference(str(frame["reference"])),
-            str(frame["text"]),
-            str(media["sha256"]) if media is not None else None,
-        )
-        self._messages.send(self, message, partial(self._answer, frame["id"]))
+    def _found(self, number: int, provider_ids: list[str | None]) -> None:
+        self._answer(number, {"t": "found", "provider_ids": provider_ids})
 
-    def _find(self, frame: Frame) -> None:
-        number = frame["id"]
-        references = [Reference(str(reference)) for reference in frame["references"]]
-        self._messages.find(references, lambda ids: self._answer(number, {"t": "found", "provider_ids": ids}))
-
-    def _order(self, frame: Frame) -> None:
+    def _order(self, number: int, frame: Frame) -> None:
         try:
             result = self._orders.carry_out(frame)
         except FleetcastError as error:
             kind = "invalid" if isinstance(error, InvalidInput) else "refused"
             field = error.field if isinstance(error, InvalidInput) else ""
             problem = error.problem if isinstance(error, InvalidInput) else str(error)
-            self._answer(frame["id"], {"t": "error", "kind": kind, "field": field, "detail": problem})
+            self._answer(number, {"t": "error", "kind": kind, "field": field, "detail": problem})
         else:
-            self._answer(frame["id"], {"t": "done", "result": result})
+            self._answer(number, {"t": "done", "result": result})
 
     # events
 
@@ -154,9 +153,10 @@ class Session(Lines):
             self._under_way_count += len(batch)
             self.write({"t": "events", "batch": number, "events": [event_to_frame(event) for event in batch]})
 
-    def _confirm(self, number: int) -> None:
-        batch = self._under_way.pop(number, None)
-        if batch is not None:
-            self._under_way_count -= len(batch)
-            self._devices.confirmed(batch)
-            self._plan_deal()
+    def _confirm(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            batch = self._under_way.pop(number, None)
+            if batch is not None:
+                self._under_way_count -= len(batch)
+                self._devices.confirmed(batch)
+        self._plan_deal()
