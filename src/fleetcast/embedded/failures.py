@@ -6,6 +6,7 @@ from pathlib import Path
 from fleetcast.errors import ConfigurationError
 
 _LEAST = 1024 * 1024
+_NOT_STARTED = "FATAL:  cannot start "
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
@@ -16,6 +17,12 @@ def why_not(server: str, printed: str, data: Path, log: Path | None = None) -> C
         return ConfigurationError(
             f"{server} could not write to {data} because its disk is full: free some space (a new installation "
             "needs 200 MB) and start again."
+        )
+    if _NOT_STARTED in printed:  # the launcher's words
+        return ConfigurationError(
+            f"{server} was not allowed to run ({_plain(lines[-1])}). Programs may be forbidden on that disk (noexec), "
+            "or changing the user in this container (CAP_SETUID): allow it, name another data directory with "
+            "FLEETCAST_DATA, or set DATABASE_URL and REDIS_URL to servers of your own."
         )
     if any(text in printed for text in ("Permission denied", "Read-only file system", "Operation not permitted")):
         line = next(line for line in reversed(lines) if "ermi" in line or "Read-only" in line)
