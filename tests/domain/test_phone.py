@@ -2,7 +2,7 @@
 
 import phonenumbers
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
 
@@ -160,6 +160,37 @@ def test_the_fast_path_lets_through_only_what_the_slow_path_returns_unchanged(te
     assume(is_canonical(text))
     assert module._parse(text, "MY") == text
     assert phonenumbers.format_number(phonenumbers.parse(text, None), PhoneNumberFormat.E164) == text
+
+
+@st.composite
+def _plain_forms(draw: st.DrawFn) -> tuple[str, str]:
+    """Digits as people of a country write them: with and without trunk prefix, country code, `00` and spaces."""
+    region = draw(st.sampled_from(_REGIONS))
+    home = module._home(region)
+    assert home is not None
+    length = draw(st.sampled_from(sorted(home.lengths)) | st.integers(3, 13))
+    national = draw(st.text("0123456789", min_size=length, max_size=length))
+    example = phonenumbers.example_number(region)
+    if example is not None and draw(st.booleans()):
+        begin = phonenumbers.national_significant_number(example)
+        kept = draw(st.integers(1, len(begin)))
+        national = begin[:kept] + national[kept:]
+    start = draw(st.sampled_from(["", "", home.trunk, "0", "00", "+", home.code, "00" + home.code, "+" + home.code]))
+    at = draw(st.integers(1, 4))
+    return f"{start}{national[:at]}{draw(st.sampled_from(['', ' ', '-', ') ']))}{national[at:]}", region
+
+
+@settings(max_examples=1_000)
+@given(_plain_forms())
+def test_the_quick_way_never_disagrees_with_the_slow_one(form: tuple[str, str]) -> None:
+    text, region = form
+    quick = module._quick(text, region)
+    assert quick is None or quick == module._parse(text, region)
+
+
+def test_the_quick_way_takes_the_common_forms() -> None:
+    for text in ("0123456789", "012-345 6789", "60123456789", "123456789", "+60 12-345 6789", "0060123456789"):
+        assert module._quick(text, "MY") == ANNA
 
 
 def _read(text: str, region: str) -> Phone | None:

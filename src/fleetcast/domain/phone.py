@@ -10,6 +10,7 @@ ranges in use are always a little behind, and refusing a customer's real number 
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -105,13 +106,73 @@ def is_canonical(text: str) -> bool:
     return len(national) in lengths and not prefix.match(national)
 
 
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """How a country reads numbers without a country code, as far as the quick way understands it."""
+
+    code: str
+    lengths: frozenset[int]
+    national: re.Pattern[str]
+    prefix: re.Pattern[str]
+    trunk: str
+    """The digits before a national number, if they are always the same and only left out; else ''."""
+    abroad: re.Pattern[str]
+
+
+@cache
+def _home(region: str) -> _Home | None:
+    plan = PhoneMetadata.metadata_for_region(region, None) if region in phonenumbers.SUPPORTED_REGIONS else None
+    if plan is None or plan.general_desc is None or not plan.general_desc.national_number_pattern:
+        return None
+    prefix = plan.national_prefix_for_parsing or ""
+    return _Home(
+        code=str(plan.country_code),
+        lengths=frozenset(plan.general_desc.possible_length) - frozenset(plan.general_desc.possible_length_local_only),
+        national=re.compile(plan.general_desc.national_number_pattern),
+        prefix=re.compile(prefix or r"(?!)"),
+        trunk=prefix if prefix.isdigit() and not plan.national_prefix_transform_rule else "",
+        abroad=re.compile(plan.international_prefix or r"(?!)"),
+    )
+
+
+def _quick(text: str, region: str) -> str | None:
+    """What the slow way would return for the commonest forms, or None to ask it."""
+    if not _SIMPLE.fullmatch(text):
+        return None
+    digits = _NOT_DIGITS.sub("", text)
+    if text[0] == "+":
+        found = "+" + digits
+    elif digits.startswith("00"):
+        found = "+" + digits[2:]
+    else:
+        home = _home(region)
+        if home is None or home.abroad.match(digits):
+            return None
+        national = digits
+        if digits.startswith(home.code):
+            national = digits[len(home.code) :]
+            if home.national.fullmatch(digits) or not home.national.fullmatch(national) or home.prefix.match(national):
+                return None
+        elif home.trunk and digits.startswith(home.trunk):
+            national = digits[len(home.trunk) :]
+            if len(national) not in home.lengths or not home.national.fullmatch(national):
+                return None
+        elif home.prefix.match(digits):
+            return None
+        found = f"+{home.code}{national}"
+    return found if is_canonical(found) else None
+
+
 def parse_phone(text: str, region: str) -> Phone:
     """The number written in `text`, in E.164; `region` (two letters) reads one without a country code.
 
     Accepts spaces, dashes, brackets, digits of any script, `00` and `+00` for `+`, a spreadsheet's `.0`, `tel:`.
     Raises InvalidInput("phone", …) for anything that cannot be one number: see the module's docstring.
     """
-    return Phone(text) if is_canonical(text) else _parse(text, region)
+    if is_canonical(text):
+        return Phone(text)
+    found = _quick(text, region)
+    return _parse(text, region) if found is None else Phone(found)
 
 
 def _refusal(text: str, region: str, because: str) -> InvalidInput:
