@@ -15,13 +15,15 @@ import asyncpg
 from fleetcast.domain.campaign import NicheMatch, TargetStatus
 from fleetcast.domain.identifiers import DeviceId, LeadId, WorkspaceId
 from fleetcast.errors import Unavailable
-from fleetcast.store.connection import Connection
+from fleetcast.store.connection import HOT_SESSION, Connection
 from fleetcast.store.leads import LEAD_VARIABLES_SQL
 
 SHARE_SUPPRESSIONS = "SELECT pg_advisory_xact_lock_shared(7215302, $1::int)"
 """$1 workspace. Held by whoever plans; a stop word takes the same lock exclusively (`pg_advisory_xact_lock`), so it
 meets every row that was planned before it and none is planned behind its back."""
 
+KEYED = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in HOT_SESSION.items())
+"""For a transaction that counts or plans: each lead's device and suppression by their keys, whatever ANALYZE has seen."""
 LONGEST_COUNT_SECONDS = 30
 """A count that takes longer is given up: an old open snapshot slows the whole queue."""
 
@@ -50,8 +52,9 @@ class Audience:
         )
 
 
-# `l` is leads, `d` its device. $1 workspace, $2 niches, $3 all of them, $4 target status, $5 devices, $6 newest device.
-ADDRESSED = """l.workspace_id = $1 AND d.id = l.device_id AND d.workspace_id = $1 AND d.deleted_at IS NULL
+# `l` is leads, `d` its device, of the same workspace by the foreign key: to say so again would have the planner of a
+# fresh database walk all devices of the workspace for each lead. $1 workspace, $2 niches, $3 all of them, $4 target status, $5 devices, $6 newest device.
+ADDRESSED = """l.workspace_id = $1 AND d.id = l.device_id AND d.deleted_at IS NULL
     AND ($5::bigint[] IS NULL OR l.device_id = ANY ($5::bigint[]))
     AND ($6::bigint IS NULL OR l.device_id <= $6::bigint)
     AND (cardinality($2::text[]) = 0
@@ -132,7 +135,7 @@ async def count(
 
     Looks at every lead of the workspace once. Needs a transaction, whose statements it bounds. Raises Unavailable.
     """
-    await connection.execute(f"SET LOCAL statement_timeout = '{LONGEST_COUNT_SECONDS}s'")
+    await connection.execute(f"{KEYED}; SET LOCAL statement_timeout = '{LONGEST_COUNT_SECONDS}s'")
     try:
         row = await connection.fetchrow(_COUNT, workspace_id, *audience.arguments(), list(required))
     except asyncpg.QueryCanceledError:

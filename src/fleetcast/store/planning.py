@@ -12,7 +12,7 @@ from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId, DeviceId, WorkspaceId
 from fleetcast.domain.message import PRIORITY_CAMPAIGN
 from fleetcast.store import transitions
-from fleetcast.store.audience import ADDRESSED, PREFERENCE, SHARE_SUPPRESSIONS, WRITABLE, missing
+from fleetcast.store.audience import ADDRESSED, KEYED, PREFERENCE, SHARE_SUPPRESSIONS, WRITABLE, missing
 from fleetcast.store.campaigns import CLEAR_UNATTEMPTED, COLUMNS, SPREAD_DEADLINE, START, Campaign, read
 from fleetcast.store.connection import Connection
 from fleetcast.store.leads import LEAD_VARIABLES_SQL
@@ -113,6 +113,7 @@ async def take(connection: Connection, campaign_id: CampaignId) -> Campaign | No
 async def _plan(
     connection: Connection, statement: str, campaign: Campaign, audience: Sequence[object], cursor: int, *more: object
 ) -> Planned:
+    await connection.execute(KEYED)
     await connection.execute(SHARE_SUPPRESSIONS, campaign.workspace_id)
     required = await connection.fetchval("SELECT required_variables FROM contents WHERE id = $1", campaign.content_id)
     row = await connection.fetchrow(
@@ -174,6 +175,7 @@ async def rework_chunk(connection: Connection, campaign: Campaign, after: str | 
     A pending row is never attempted as long as it has no attempts; one skipped for a missing variable was not either,
     and may fit the new text. Rows of people who were attempted, opted out or lost their device stay.
     """
+    await connection.execute(KEYED)
     clearing = campaign.plan_cursor == CLEAR_UNATTEMPTED
     if clearing and after is None:
         # A top-up that read the campaign as running may have queued rows while it was being paused.
