@@ -5,7 +5,7 @@ from fleetcast.services.audience import preview_audience
 from fleetcast.services.campaign_actions import cancel_campaign, launch_campaign, pause_campaign, resume_campaign
 from fleetcast.services.campaigns import CampaignFields, create_campaign
 from fleetcast.services.suppressions import add_suppression
-from tests.fundamentals.conftest import Fleet, until
+from tests.running import Fleet, until
 
 PEOPLE = """name,phone,niche,city
 Aisyah,012-000 0001,fitness,Penang

@@ -14,7 +14,7 @@ from fleetcast.domain.content import ContentError, Template, payload_sha256
 from fleetcast.domain.identifiers import ContentId, DeviceId, Phone, Reference, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
 from fleetcast.domain.retry import next_attempt
-from fleetcast.errors import Unavailable
+from fleetcast.errors import InvalidInput, Unavailable
 from fleetcast.store import contents, media
 from fleetcast.store.connection import Database
 from fleetcast.store.transitions import Claimed, OtherResult, SentResult
@@ -114,7 +114,7 @@ class Attempts:
             accepted = await transport.send(outbound, self._send_seconds)
         except SendError as error:
             return self._refused(ending, error)
-        except (ContentError, LookupError) as error:
+        except (ContentError, InvalidInput, LookupError) as error:
             return ending.final(Reason.CONTENT_REFUSED, type(error).__name__, str(error))
         except Unavailable as error:
             return ending.again(Reason.RELEASED, "content_not_read", 0.0, str(error))

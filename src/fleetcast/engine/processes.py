@@ -1,7 +1,7 @@
-"""Which loops make a process: the sender's and the scheduler's, in the order in which they start.
+"""Which loops make a process: the sender's and the scheduler's.
 
-They stop in the reverse order: claims first, so that answers on their way can still be committed, leases after the
-results, the transports last.
+The sender stops in stages: claims first, so that answers on their way can still be committed, then results, then the
+leases, and what comes in last.
 """
 
 import asyncio
@@ -59,13 +59,17 @@ async def run_sender(
         loops = Supervisor("sender")
         for kind, transport in using.items():
             loops.add(f"inbox {kind}", Inbox(runtime, transport, install).run)
-        loops.add("leases", sender.leases.run)
-        loops.add("results", sender.results.run)
-        loops.add("reread", sender.reread)
-        loops.add("hints", sender.read_hints)
-        loops.add("nudges", sender.follow_nudges)
-        loops.add("asks", sender.ask)
-        loops.add("claims", sender.claim)
+        loops.add("leases", sender.leases.run, stage=1)
+        loops.add("results", sender.results.run, stage=2)
+        intake = {
+            "reread": sender.reread,
+            "hints": sender.read_hints,
+            "nudges": sender.follow_nudges,
+            "asks": sender.ask,
+            "claims": sender.claim,
+        }
+        for name, loop in intake.items():
+            loops.add(name, loop, stage=3)
         await loops.run(stop)
     finally:
         await sender.leases.release()

@@ -1,12 +1,11 @@
 """The supervisor: the only place that starts tasks. Each has an owner, a name, a stop path and a heartbeat.
 
 A loop that ends or raises before it was told to stops its whole process: a process that has lost one of its loops
-must not look alive. Its parent starts it again. On SIGTERM or SIGINT all loops are told to stop, in the reverse order
-of their start, and get a bounded time for it.
+must not look alive. Its parent starts it again. On SIGTERM or SIGINT the loops are told to stop, stage by stage, and
+get a bounded time for it.
 """
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -27,6 +26,7 @@ STOP_SECONDS = 15.0
 class _Part:
     name: str
     loop: Loop
+    stage: int
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     beaten_at: float = 0.0
     task: asyncio.Task[None] | None = None
@@ -43,9 +43,9 @@ class Supervisor:
         self._parts: list[_Part] = []
         self._stopping = asyncio.Event()
 
-    def add(self, name: str, loop: Loop) -> None:
-        """A loop to run. Loops start in the order of adding and stop in the reverse order."""
-        self._parts.append(_Part(name, loop))
+    def add(self, name: str, loop: Loop, *, stage: int = 0) -> None:
+        """A loop to run. The loops of the highest stage stop first, together; then those of the next."""
+        self._parts.append(_Part(name, loop, stage))
 
     def ages(self) -> dict[str, float]:
         """Seconds since each loop last moved."""
@@ -90,13 +90,16 @@ class Supervisor:
                 log.error("a loop failed while stopping", loop=task.get_name(), error=repr(task.exception()))
 
     async def _stop_all(self) -> None:
-        for part in reversed(self._parts):
-            part.stop.set()
-            if part.task is None:
+        for stage in sorted({part.stage for part in self._parts}, reverse=True):
+            parts = [part for part in self._parts if part.stage == stage]
+            for part in parts:
+                part.stop.set()
+            tasks = [part.task for part in parts if part.task is not None]
+            if not tasks:
                 continue
-            _, late = await asyncio.wait([part.task], timeout=STOP_SECONDS)
+            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in late:
+                log.warning("a loop did not stop in time", loop=task.get_name(), seconds=STOP_SECONDS)
+                task.cancel()
             if late:
-                log.warning("a loop did not stop in time", loop=part.name, seconds=STOP_SECONDS)
-                part.task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await part.task
+                await asyncio.wait(late)

@@ -6,6 +6,7 @@ sweepers may run: every move is guarded.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 
 import structlog
 
@@ -25,6 +26,8 @@ TICK_SECONDS = 1.0
 ABANDONED_SECONDS = 30.0
 """After so long without an owner a shard's queued rows go back to pending."""
 FOLD_ROWS = 200
+STRAYS_WITHIN = timedelta(minutes=2)
+"""How long after a device went away its rows are looked through for strays."""
 
 Move = Callable[[Connection, int], Awaitable[int]]
 
@@ -53,6 +56,7 @@ class Sweeper:
         """Every duty once."""
         await self.recover_orphans()
         await self.requeue_abandoned()
+        await self.requeue_strays()
         for device in await self._ask(sweeping.removed_devices):
             beat()
             await self._drain(transitions.skip_removed, device, beat)
@@ -83,6 +87,11 @@ class Sweeper:
         self._requeued = alone
         return moved
 
+    async def requeue_strays(self) -> int:
+        """T4: rows that were being queued while their device went away, so that its own T4 could not see them."""
+        async with self._runtime.db.transaction() as connection:
+            return await transitions.requeue_strays(connection, STRAYS_WITHIN)
+
     async def _settle(self, campaign: CampaignState, beat: Beat) -> None:
         if campaign.status == "cancelled":
             if campaign.waiting:
@@ -91,6 +100,9 @@ class Sweeper:
                 async with self._runtime.db.transaction() as connection:
                     await sweeping.close_cancelled(connection, campaign.id)
             return
+        if campaign.status == "paused" and campaign.queued:
+            async with self._runtime.db.transaction() as connection:
+                await transitions.requeue_campaign(connection, campaign.id)
         if campaign.expired and campaign.waiting and campaign.planned:
             await self._drain(transitions.expire_campaign, campaign.id, beat)
         elif campaign.skips_offline and campaign.waiting and campaign.status == "running":

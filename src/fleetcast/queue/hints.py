@@ -111,7 +111,7 @@ class HintReader:
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
-        self._positions: dict[str, str] = {}
+        self._positions: dict[bytes | str | memoryview, int | bytes | str | memoryview] = {}
         self._shards: dict[str, int] = {}
 
     def own(self, shards: Sequence[int]) -> None:
@@ -125,7 +125,7 @@ class HintReader:
             await asyncio.sleep(min(wait, 0.2))
             return []
         try:
-            answer = await self._client.xread({**self._positions}, count=16, block=max(1, int(wait * 1000)))
+            answer = await self._client.xread(dict(self._positions), count=16, block=max(1, int(wait * 1000)))
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("no hints for now", error=type(error).__name__)
             self._positions = dict.fromkeys(self._positions, "0")

@@ -33,9 +33,8 @@ HOT_SESSION = {
 }
 """For the loops that move messages: keyed access only, planned once, whatever ANALYZE saw of transient states."""
 
-_TROUBLE = (
-    OSError,
-    TimeoutError,
+_LOST = (
+    ConnectionError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -45,6 +44,9 @@ _TROUBLE = (
     asyncpg.SerializationError,
     asyncpg.InterfaceError,
 )
+"""What the driver raises when the server goes away, or asks for another try, in the middle of our own code."""
+_TROUBLE = (*_LOST, OSError, TimeoutError)
+"""The same while connecting, when no other code runs."""
 
 
 def server_name(dsn: str) -> str:
@@ -55,7 +57,7 @@ def server_name(dsn: str) -> str:
 
 
 @contextlib.contextmanager
-def reachable(name: str) -> Iterator[None]:
+def reachable(name: str, trouble: tuple[type[Exception], ...] = _TROUBLE) -> Iterator[None]:
     """Turn the driver's many ways of saying "not there" into one sentence."""
     try:
         yield
@@ -67,7 +69,7 @@ def reachable(name: str) -> Iterator[None]:
         raise ConfigurationError(
             f"PostgreSQL at {name} has no such database: create it, or correct the name in DATABASE_URL."
         ) from None
-    except _TROUBLE as error:
+    except trouble as error:
         raise Unavailable(f"PostgreSQL at {name} does not answer ({type(error).__name__}).") from error
 
 
@@ -109,15 +111,18 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection without a transaction: each statement commits by itself."""
         with reachable(self.name):
-            async with self.pool.acquire(timeout=10) as connection:
+            connection = await self.pool.acquire(timeout=10)
+        try:
+            with reachable(self.name, _LOST):
                 yield connection
+        finally:
+            await self.pool.release(connection, timeout=10)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A transaction; commits at the end, rolls back on any error."""
-        with reachable(self.name):
-            async with self.pool.acquire(timeout=10) as connection, connection.transaction():
-                yield connection
+        async with self.connection() as connection, connection.transaction():
+            yield connection
 
     async def dedicated(self, *, hot: bool = False, application: str = "fleetcast") -> asyncpg.Connection:
         """A connection of one's own for a loop. `hot` plans for keyed access. The caller closes it."""

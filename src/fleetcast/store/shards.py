@@ -14,7 +14,7 @@ ACQUIRE = """
 UPDATE shards SET owner = $1, epoch = epoch + 1, expires_at = fleetcast_now() + $2::interval
 WHERE id IN (
   SELECT id FROM shards WHERE (owner IS NULL OR expires_at <= fleetcast_now()) AND (home_node IS NULL OR home_node = $3)
-  ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED)
+  ORDER BY id LIMIT $4 FOR UPDATE)
 RETURNING id, epoch"""
 
 RENEW = """

@@ -11,9 +11,11 @@ from fleetcast.store.connection import Connection
 CAMPAIGNS = """
 SELECT c.id, c.status::text, c.planned_at IS NOT NULL AND NOT c.replan AS planned,
   c.when_offline = 'skip' AS skips_offline, c.expires_at <= fleetcast_now() AS expired,
-  coalesce(t.waiting, 0)::bigint AS waiting, coalesce(t.under_way, 0)::bigint AS under_way
+  coalesce(t.queued, 0)::bigint AS queued, coalesce(t.waiting, 0)::bigint AS waiting,
+  coalesce(t.under_way, 0)::bigint AS under_way
 FROM campaigns c LEFT JOIN LATERAL (
   SELECT sum(n) FILTER (WHERE counter IN ('pending', 'queued')) AS waiting,
+    sum(n) FILTER (WHERE counter = 'queued') AS queued,
     sum(n) FILTER (WHERE counter IN ('sending', 'in_doubt')) AS under_way
   FROM campaign_tallies WHERE campaign_id = c.id) t ON true
 WHERE c.status IN ('running', 'paused') OR (c.status = 'cancelled' AND c.ended_at IS NULL) ORDER BY c.id"""
@@ -43,6 +45,7 @@ class CampaignState:
     planned: bool
     skips_offline: bool
     expired: bool | None
+    queued: int
     waiting: int
     under_way: int
 

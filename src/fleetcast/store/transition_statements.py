@@ -163,6 +163,11 @@ REQUEUE_CAMPAIGN = _requeue(
     "JOIN broadcast_messages b ON b.device_id = d.id AND b.campaign_id = c.id WHERE c.id = $1"
 )
 REQUEUE_DEVICE = _requeue("broadcast_messages b WHERE b.device_id = $1")
+# What a T1 that was just committing left queued behind the back of a pause or a disconnect.
+REQUEUE_STRAYS = _requeue(
+    "devices d JOIN broadcast_messages b ON b.device_id = d.id WHERE NOT d.is_ready AND "
+    "greatest(d.state_since, d.paused_at) > (SELECT fleetcast_now()) - $1::interval"
+)
 REQUEUE_SHARDS = _requeue(
     "devices d JOIN broadcast_messages b ON b.device_id = d.id WHERE d.shard_id = ANY ($1::smallint[])"
 )
@@ -184,7 +189,9 @@ moved AS (
   SET status = 'in_doubt', in_doubt_since = clock.now, crashes = b.crashes + 1, finished_at = clock.now,
     reason = 'sender_lost'
   FROM pick, clock WHERE b.id = pick.id AND b.status = 'sending'
-  RETURNING b.id, b.campaign_id, b.attempts),
+  RETURNING b.id, b.device_id, b.campaign_id, b.attempts),
+paced AS (
+  UPDATE devices d SET last_send_at = clock.now FROM clock WHERE d.id IN (SELECT device_id FROM moved)),
 ended AS (
   UPDATE message_attempts a SET finished_at = clock.now, outcome = 'unknown', code = 'sender_lost'
   FROM moved m, clock WHERE a.message_id = m.id AND a.attempt = m.attempts AND a.finished_at IS NULL),
@@ -194,7 +201,8 @@ SELECT id FROM moved"""
 # T5a and T6. $1 messages, $2 attempts the evidence speaks of, $3 provider ids, $4 instants, $5 resolution.
 # A row that waits again after T8u is confirmed too; one that is being sent again only by evidence of this very attempt.
 CONFIRMED = f"""
-WITH u AS MATERIALIZED (
+WITH {CLOCK},
+u AS MATERIALIZED (
   SELECT DISTINCT ON (id) * FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::timestamptz[])
     AS u (id, attempt, provider_id, at) ORDER BY id, attempt DESC),
 pick AS (
@@ -205,9 +213,13 @@ pick AS (
 moved AS (
   UPDATE broadcast_messages b
   SET status = 'sent', sent_at = u.at, provider_id = u.provider_id, resolution = $5, reason = NULL, ended_at = NULL,
-    in_doubt_since = NULL, finished_at = coalesce(b.finished_at, u.at)
-  FROM u JOIN pick ON pick.id = u.id WHERE b.id = u.id
-  RETURNING b.id, b.campaign_id, pick.before, pick.was, 'sent'::message_status AS after, NULL AS why),
+    in_doubt_since = NULL,
+    finished_at = CASE WHEN pick.before = 'sending' THEN clock.now ELSE coalesce(b.finished_at, u.at) END
+  FROM clock, u JOIN pick ON pick.id = u.id WHERE b.id = u.id
+  RETURNING b.id, b.device_id, b.campaign_id, pick.before, pick.was, 'sent'::message_status AS after, NULL AS why),
+paced AS (
+  UPDATE devices d SET last_send_at = clock.now FROM clock
+  WHERE d.id IN (SELECT device_id FROM moved WHERE before = 'sending')),
 {TALLY_EACH}
 SELECT id FROM moved"""
 

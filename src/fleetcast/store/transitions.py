@@ -6,7 +6,7 @@ returns what it moved: whatever its guard refused is simply not in the answer. C
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fleetcast.domain.message import MessageStatus, Outcome, Reason, Resolution
 from fleetcast.store import transition_statements as sql
@@ -175,6 +175,12 @@ async def requeue_campaign(connection: Connection, campaign_id: int) -> int:
 async def requeue_device(connection: Connection, device_id: int) -> int:
     """T4 for all queued rows of a device that stops being ready."""
     count: int = await connection.fetchval(sql.REQUEUE_DEVICE, device_id)
+    return count
+
+
+async def requeue_strays(connection: Connection, within: timedelta) -> int:
+    """T4 for rows that were being queued at the very moment at which their device stopped being ready."""
+    count: int = await connection.fetchval(sql.REQUEUE_STRAYS, within)
     return count
 
 

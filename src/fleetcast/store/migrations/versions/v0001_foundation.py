@@ -1,7 +1,7 @@
 """Foundation: tenants, devices, leads, campaigns and the message queue with its guards.
 
-Widths of a message row are ordered eight bytes first, then two, then variable, which leaves no padding. What is indexed and
-how is measured, not guessed: see `docs/decisions/0003-hot-tables.md`.
+Widths of a message row are ordered eight bytes first, then two, then variable, which leaves no padding. What is
+indexed and how is measured, not guessed: see `docs/decisions/0003-hot-tables.md`.
 """
 
 from alembic import op
@@ -293,7 +293,8 @@ CREATE TRIGGER birth BEFORE INSERT ON broadcast_messages FOR EACH ROW
 
 CREATE FUNCTION refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  RAISE EXCEPTION 'message %: % -> % is not a transition', NEW.id, OLD.status, NEW.status USING ERRCODE = 'check_violation';
+  RAISE EXCEPTION 'message %: % -> % is not a transition', NEW.id, OLD.status, NEW.status
+    USING ERRCODE = 'check_violation';
 END $$;
 -- AFTER with WHEN: no lock of its own and no call for a legal pair; the exception still undoes the whole statement.
 CREATE TRIGGER transitions AFTER UPDATE OF status ON broadcast_messages FOR EACH ROW
