@@ -33,7 +33,7 @@ async def receive(runtime: Runtime, install: str, events: Sequence[Inbound]) -> 
     for event in events:
         if isinstance(event, Reply):
             await _reply(runtime, event)
-        elif isinstance(event, StateChange):
+        elif isinstance(event, StateChange) and not event.replaced:  # the session that took over tells the state
             await set_state(runtime, event.device, event.state, event.reason, event.until)
 
 

@@ -156,7 +156,7 @@ class Transport(Protocol):
         """
 
     def events(self) -> AsyncIterator[EventBatch]:
-        """Inbound events. A batch that is not confirmed comes again after a reconnect."""
+        """Inbound events until `stop`, for one reader. A batch that is not confirmed comes again after a reconnect."""
 
     async def confirm(self, batch: EventBatch) -> None:
         """The batch is durable and need not be repeated."""
@@ -165,4 +165,4 @@ class Transport(Protocol):
         """Whether the shared connection answers now."""
 
     async def find(self, references: Sequence[Reference]) -> list[Finding]:
-        """Ask what became of attempts. An empty list where the provider cannot be asked."""
+        """Ask what became of attempts. What the answer leaves out is not known; it is empty where nobody answers."""

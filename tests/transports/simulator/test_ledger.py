@@ -1,6 +1,7 @@
 """The judge itself: what the ledger keeps, refuses and tells."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,24 @@ def test_an_unreadable_line_is_never_passed_over(tmp_path: Path, nonsense: bytes
         list(Ledger.read(path))
     with pytest.raises(ConfigurationError, match="Line 2 of the ledger"), Ledger(path):
         pass
+
+
+def test_a_write_returns_only_when_all_of_it_was_forced_to_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[int] = []
+    force = os.fsync
+
+    def watch(fd: int) -> None:
+        force(fd)
+        forced.append(os.fstat(fd).st_size)
+
+    lines = [accepted("a-1-1").line(), sealed("a-2-1").line()]
+    with Ledger(tmp_path / "ledger") as ledger:
+        monkeypatch.setattr(os, "fsync", watch)
+        ledger.write(lines)
+        assert forced == [len(b"".join(lines))]
+        assert ledger.rows == 2
 
 
 def test_a_ledger_has_one_writer(tmp_path: Path) -> None:
