@@ -217,3 +217,18 @@ def test_every_delay_is_a_fresh_draw_between_the_bounds(seed: int, one: float, o
     assert all(pace.min_delay <= gap <= pace.max_delay for gap in gaps)
     if pace.max_delay - pace.min_delay > 1:
         assert len(set(gaps)) > 15
+
+
+def test_f11_a_hundred_rows_at_twenty_seconds_all_leave_although_only_ten_are_ever_in_the_window() -> None:
+    lanes, now, sent, waiting = one_lane(Pace(20, 20), ended=0.0), 0.0, [], list(range(100))
+    while len(sent) < 100:
+        for device, room in lanes.asks():  # the dispatcher's part
+            given, waiting = waiting[:room], waiting[room:]
+            lanes.offer(device, rows(*given), now)
+        assert lanes.next_due() is not None, f"the lane fell asleep after {len(sent)} rows"
+        now = lanes.next_due() or now
+        [start] = lanes.pop_due(now, 1)
+        sent.append(start.message)
+        lanes.finished(start.lane, now)
+    assert sent == list(range(100))
+    assert now == 2_000.0
