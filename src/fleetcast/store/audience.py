@@ -23,7 +23,7 @@ SHARE_SUPPRESSIONS = "SELECT pg_advisory_xact_lock_shared(7215302, $1::int)"
 meets every row that was planned before it and none is planned behind its back."""
 
 KEYED = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in HOT_SESSION.items())
-"""For a transaction that counts or plans: each lead's device and suppression by their keys, whatever ANALYZE has seen."""
+"""For a transaction that counts or plans: a lead's device and suppression by their keys, whatever ANALYZE has seen."""
 LONGEST_COUNT_SECONDS = 30
 """A count that takes longer is given up: an old open snapshot slows the whole queue."""
 
@@ -53,7 +53,8 @@ class Audience:
 
 
 # `l` is leads, `d` its device, of the same workspace by the foreign key: to say so again would have the planner of a
-# fresh database walk all devices of the workspace for each lead. $1 workspace, $2 niches, $3 all of them, $4 target status, $5 devices, $6 newest device.
+# fresh database walk all devices of the workspace for each lead.
+# $1 workspace, $2 niches, $3 all of them, $4 target status, $5 devices, $6 newest device.
 ADDRESSED = """l.workspace_id = $1 AND d.id = l.device_id AND d.deleted_at IS NULL
     AND ($5::bigint[] IS NULL OR l.device_id = ANY ($5::bigint[]))
     AND ($6::bigint IS NULL OR l.device_id <= $6::bigint)
