@@ -60,9 +60,9 @@ class SimulatorProcess:
 
     def start(self) -> None:
         """Start the child and wait until its socket accepts. Blocks for about half a second."""
-        if self.pid is not None:
+        if self.pid is not None and somebody_listens(self.socket):
             return
-        self.stop()
+        self.stop()  # also one that is just dying: it no longer listens, and is not gone yet
         socket_path(self.socket)
         log = self._open_log()
         try:

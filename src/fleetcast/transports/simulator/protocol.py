@@ -62,14 +62,21 @@ def socket_path(path: Path) -> str:
 
 
 def somebody_listens(path: Path) -> bool:
-    """Whether a process accepts connections at the socket now; a socket file left by a dead one does not count."""
+    """Whether a process serves the socket now.
+
+    Neither a socket file left by a dead process counts, nor a process that is just dying: the kernel still takes
+    connections for it, but nobody greets. One that is too busy to greet within 2 s does count.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2.0)
         try:
             probe.connect(socket_path(path))
+            probe.sendall(encode({"t": "hello", "version": VERSION}))
+            return bool(probe.recv(1))
+        except TimeoutError:
+            return True
         except OSError:
             return False
-        return True
 
 
 class Outgoing:
