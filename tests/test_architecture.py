@@ -246,7 +246,7 @@ def test_sql_is_written_in_the_store_only() -> None:
 
 # --- statements and schema -------------------------------------------------------------------------------------------
 
-ALEMBICS = frozenset({"store/schema.py"})
+ALEMBICS = frozenset({"store/upgrade.py"})
 """Speaks SQLAlchemy's dialect of parameters, and is run by every test that has a database."""
 
 

@@ -1,7 +1,8 @@
 """What a picture or document may be, decided by its bytes; data URLs; and file names as harmless labels.
 
 Nothing here trusts what somebody says about a file: not its name, not its declared type. Pictures are measured by
-their headers and never decoded, so that a small file cannot ask for gigabytes.
+their headers and never decoded, so that a small file cannot ask for gigabytes. The libraries that look into files are
+loaded where they are used: a sender passes files on, and never looks into one.
 """
 
 import base64
@@ -13,10 +14,6 @@ import struct
 import unicodedata
 from dataclasses import dataclass
 from urllib.parse import unquote
-
-import puremagic
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
 from fleetcast.errors import InvalidInput
 
@@ -95,6 +92,8 @@ def refuse_size(size: int, max_bytes: int) -> None:
 
 def sniff(data: bytes) -> str:
     """The MIME type of an allowed kind, by its bytes: the library's opinion and the format's own signature agree."""
+    import puremagic
+
     try:
         opinions = [str(match.mime_type) for match in puremagic.magic_string(data) if match.mime_type]
     except (puremagic.PureError, ValueError):
@@ -173,11 +172,15 @@ def _measure(data: bytes, mime: str) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
+    from PIL.JpegImagePlugin import JpegImageFile
+
     with JpegImageFile(io.BytesIO(data)) as picture:
         return picture.size
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
+    from PIL.PngImagePlugin import PngImageFile
+
     with PngImageFile(io.BytesIO(data)) as picture:
         return picture.size
 

@@ -4,7 +4,6 @@ Separate from the page that reports it because load balancers, the doctor and th
 """
 
 import asyncio
-from functools import cache
 
 from fleetcast.errors import FleetcastError
 from fleetcast.queue import client as queue
@@ -15,17 +14,12 @@ ANSWER_WITHIN = 5.0
 """Seconds a server has to answer."""
 
 
-@cache
-def _head() -> str:
-    return schema.head()
-
-
 async def _database(runtime: Runtime) -> str | None:
     async with runtime.db.connection() as connection:
         version = await health.schema_version(connection)
-    if version == _head():
+    if version == schema.head():
         return None
-    return f"The database has schema {version or 'none'}, this version of Fleetcast needs {_head()}."
+    return f"The database has schema {version or 'none'}, this version of Fleetcast needs {schema.head()}."
 
 
 async def _redis(runtime: Runtime) -> str | None:

@@ -1,64 +1,38 @@
-"""Brings the database's schema to the version this code was written for.
+"""Which version the database's schema has, which one this code was written for, and bringing the one to the other.
 
-Alembic keeps the order and the record; the migrations themselves are SQL. Any number of processes may start at once:
-an advisory lock lets one of them migrate while the others wait. A database that is newer than the code is refused.
+Every command asks this first, and nearly always the answer is that there is nothing to do. Alembic, which brings half
+of a process's memory with it, is loaded only when there is.
 """
 
+from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+import asyncpg
 
-from fleetcast.errors import ConfigurationError
+from fleetcast.store.connection import reachable, server_name
+from fleetcast.store.health import schema_version
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_LOCK = 7_215_301  # any number; ours alone in this database
 
 
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
-
-
+@cache
 def head() -> str:
-    """The newest schema version this code knows."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
-
-
-def _upgrade(connection: Connection) -> None:
-    connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
-    try:
-        current = MigrationContext.configure(connection).get_current_revision()
-        connection.commit()
-        scripts = ScriptDirectory.from_config(_config())
-        if current == scripts.get_current_head():
-            return
-        if current is not None and current not in {s.revision for s in scripts.walk_revisions()}:
-            raise ConfigurationError(
-                f"The database has schema {current}, which this version of Fleetcast does not know: "
-                "start the newer version that made it, or restore the backup from before."
-            )
-        command.upgrade(_config(connection), "head")
-        connection.commit()
-    finally:
-        connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
-        connection.commit()
+    """The newest schema version this code knows: the number of the last migration's file."""
+    return max(path.stem[1:5] for path in (MIGRATIONS / "versions").glob("v[0-9]*.py"))
 
 
 async def migrate(dsn: str) -> None:
-    """Bring the database behind `dsn` (postgresql://…) to the newest schema, or leave it as it is if it is there."""
-    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
-    try:
-        async with engine.connect() as connection:
-            await connection.run_sync(_upgrade)
-    finally:
-        await engine.dispose()
+    """Bring the database behind `dsn` (postgresql://…) to the newest schema, or leave it as it is if it is there.
+
+    Raises ConfigurationError for a schema newer than this code, Unavailable when nothing answers.
+    """
+    with reachable(server_name(dsn)):
+        connection = await asyncpg.connect(dsn, timeout=10)
+        try:
+            if await schema_version(connection) == head():
+                return
+        finally:
+            await connection.close(timeout=5)
+    from fleetcast.store.upgrade import upgrade
+
+    await upgrade(dsn)
