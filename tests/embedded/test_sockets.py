@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fleetcast.embedded.account import Account
-from fleetcast.embedded.sockets import LONGEST_PATH, socket_directory
+from fleetcast.embedded.sockets import LONGEST_PATH, give_back, own_directory, socket_directory
 from fleetcast.errors import ConfigurationError
 
 ME = Account("me", os.geteuid(), os.getegid(), change=False)
@@ -64,6 +64,21 @@ def test_a_folder_that_somebody_else_laid_there_is_refused(
         folder.with_name(folder.name.replace(f"-{ME.uid}-", f"-{account.uid}-")).mkdir()
     with pytest.raises(ConfigurationError, match=r"(belongs to somebody else|cannot be made)"):
         socket_directory(deep, account)
+
+
+def test_our_own_socket_lies_in_the_run_folder_or_where_its_path_is_short(
+    deep: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(fresh))
+    assert own_directory(fresh, "own.sock") == fresh
+    folder = own_directory(deep, "own.sock")
+    assert folder.stat().st_uid == os.geteuid()
+    assert len(os.fsencode(folder / "own.sock")) <= LONGEST_PATH
+    give_back(folder, deep)
+    assert not folder.exists()
+    (fresh / "empty").mkdir()
+    give_back(fresh / "empty", fresh / "empty")
+    assert (fresh / "empty").exists(), "the run folder itself stays"
 
 
 def test_no_short_folder_at_all_gives_one_sentence(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from fleetcast.cli.status import watch_campaign
 from fleetcast.domain.pacing import Pace
 from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.engine.tree import SimulatorOptions, Tree
+from fleetcast.engine.waiting import unless
 from fleetcast.errors import ConfigurationError, Conflict, Unavailable
 from fleetcast.observability.logging import configure_logging
 from fleetcast.runtime import Runtime, open_runtime
@@ -66,6 +67,7 @@ def demo(
     configure_logging(settings, "demo", level="warning")
     plan = DemoPlan(devices, leads, Pace(min_delay, max_delay))
     with Tree(settings, parts=("scheduler", "sender"), simulator=SimulatorOptions("demo", seed)) as tree:
+        tree.start_servers()
         result = runner(_run(tree, plan, as_json=as_json))
     _print(result, as_json=as_json)
     raise typer.Exit(0 if result.holds else 1)
@@ -86,9 +88,11 @@ async def _run(tree: Tree, plan: DemoPlan, *, as_json: bool) -> DemoResult:
 
         async def play(stop: asyncio.Event, beat: Beat) -> None:
             beat()
-            found.append(await _play(runtime, plan, tree.ledger, quiet=as_json))
-            parts.stop()
-            await stop.wait()
+            result = await unless(stop, _play(runtime, plan, tree.ledger, quiet=as_json))
+            if result is not None:
+                found.append(result)
+                parts.stop()
+                await stop.wait()
 
         parts = Supervisor("demo")
         parts.add("watch", watch)

@@ -1,7 +1,6 @@
 """`fleetcast up`: everything on this machine in one process tree, until Ctrl-C."""
 
 import asyncio
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -12,13 +11,14 @@ from fleetcast.cli.status import watch_campaign
 from fleetcast.domain.pacing import Pace
 from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.engine.tree import SimulatorOptions, Tree
+from fleetcast.engine.waiting import unless
 from fleetcast.errors import ConfigurationError, Conflict
 from fleetcast.observability.logging import configure_logging
 from fleetcast.runtime import Runtime, open_runtime
 from fleetcast.services.demo import DemoPlan, start_demo
-from fleetcast.settings import Settings, load_settings
+from fleetcast.settings import load_settings
 from fleetcast.store import schema
-from fleetcast.web.app import check_address
+from fleetcast.web.app import free_port
 
 app = typer.Typer()
 
@@ -36,19 +36,19 @@ def up(
     configure_logging(settings, "up", level="warning")
     if demo and settings.production:
         raise Conflict("The demo is not for production mode: leave out --demo or FLEETCAST_MODE.")
-    check_address(settings)
     with Tree(settings, simulator=SimulatorOptions("demo" if demo else "quiet")) as tree:
-        runner(_serve(settings, tree, demo=demo))
+        tree.start_servers(port=free_port(settings))
+        runner(_serve(tree, demo=demo))
 
 
-async def _serve(settings: Settings, tree: Tree, *, demo: bool) -> None:
-    await check_servers(settings)
+async def _serve(tree: Tree, *, demo: bool) -> None:
+    await check_servers(tree.settings)
     if tree.served.database_url is None:
         raise ConfigurationError("no database was started")
     await schema.migrate(tree.served.database_url.get_secret_value())
     tree.start_parts()
-    say(f"Fleetcast runs. The dashboard: http://{settings.host}:{settings.port}", style="bold")
-    say(f"Data: {settings.data}. Stop with Ctrl-C.")
+    say(f"Fleetcast runs. The dashboard: {tree.web_url}", style="bold")
+    say(f"Data: {tree.settings.data}. Stop with Ctrl-C.")
 
     async def watch(stop: asyncio.Event, beat: Beat) -> None:
         beat()
@@ -71,14 +71,6 @@ async def _serve(settings: Settings, tree: Tree, *, demo: bool) -> None:
 async def _show_demo(runtime: Runtime, stop: asyncio.Event) -> None:
     """Launch the demo and show its progress; what runs goes on when the campaign is through."""
     demo = await start_demo(runtime, PLAN, say)
-    watching = asyncio.ensure_future(watch_campaign(runtime, demo.workspace.id, demo.campaign, console))
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if not watching.done():
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-    else:
-        watching.result()
+    if await unless(stop, watch_campaign(runtime, demo.workspace.id, demo.campaign, console)) is not None:
         say("The demo campaign is through; Fleetcast goes on until Ctrl-C.")
-    await stopped
+    await stop.wait()

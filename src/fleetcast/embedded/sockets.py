@@ -50,9 +50,16 @@ def socket_directory(run: Path, account: Account) -> Path:
     return wanted
 
 
+def own_directory(run: Path, name: str) -> Path:
+    """The folder for a socket of our own account: the run folder, or one elsewhere where its path is too long."""
+    if len(os.fsencode(run / name)) <= LONGEST_PATH:
+        return run
+    return socket_directory(run, Account("", os.geteuid(), os.getegid(), change=False))
+
+
 def give_back(folder: Path, run: Path) -> None:
     """Remove a folder that lies elsewhere, once nothing is in it."""
-    if folder.parent != run:
+    if run not in (folder, folder.parent):
         with contextlib.suppress(OSError):
             folder.rmdir()
 

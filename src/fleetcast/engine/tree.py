@@ -20,6 +20,7 @@ from fleetcast.embedded import run_file
 from fleetcast.embedded.data_directory import Layout, locked
 from fleetcast.embedded.run_file import RunFile
 from fleetcast.embedded.servers import EmbeddedServers
+from fleetcast.embedded.sockets import give_back, own_directory
 from fleetcast.engine.waiting import pause
 from fleetcast.errors import ConfigurationError
 from fleetcast.settings import Settings
@@ -35,6 +36,7 @@ PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 30.0
 """A part that lived so long begins with the shortest pause again."""
 LOG_BYTES = 20_000_000
+_SIMULATOR = "simulator.sock"
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ class SimulatorOptions:
 
 @dataclass(slots=True)
 class Tree:
-    """`with Tree(settings) as tree:` starts the servers; `start_parts` and `watch` do the rest."""
+    """`with Tree(settings) as tree:` is alone on the data directory; `start_servers`, `start_parts`, `watch` follow."""
 
     settings: Settings
     parts: tuple[str, ...] = ("scheduler", "sender", "web")
@@ -73,18 +75,14 @@ class Tree:
     _running: list[_Part] = field(init=False, default_factory=list)
 
     def __enter__(self) -> Self:
-        try:
-            self._start_servers()
-        except BaseException:
-            self._stack.close()
-            raise
+        self._layout = self._stack.enter_context(locked(self.settings.data))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _start_servers(self) -> None:
-        self._layout = self._stack.enter_context(locked(self.settings.data))
+    def start_servers(self, *, port: int | None = None) -> None:
+        """Start the servers that the settings do not name. `port`: of the dashboard, in place of the settings'."""
         database_url, redis_url = self.settings.database_url, self.settings.redis_url
         if database_url is None or redis_url is None:
             self._servers = self._stack.enter_context(
@@ -97,9 +95,24 @@ class Tree:
             update={
                 "database_url": database_url,
                 "redis_url": redis_url,
-                "simulator_socket": self.settings.simulator_socket or self._layout.run / "simulator.sock",
+                "simulator_socket": self.settings.simulator_socket or self._simulator_socket(),
+                "port": self.settings.port if port is None else port,
             }
         )
+
+    def _simulator_socket(self) -> Path:
+        run = self._layout.run
+        folder = own_directory(run, _SIMULATOR)
+        self._stack.callback(give_back, folder, run)
+        return folder / _SIMULATOR
+
+    @property
+    def web_url(self) -> str | None:
+        """Where the dashboard is; None in a tree without one."""
+        if "web" not in self.parts:
+            return None
+        host = self.served.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.served.port}"
 
     def start_parts(self) -> None:
         """Start the simulator and the parts, and tell other commands where to attach. The schema must be there."""
@@ -121,9 +134,11 @@ class Tree:
             part = _Part(name, self._layout.log / f"{name}.log")
             self._start(part)
             self._running.append(part)
-        web = f"http://{self.settings.host}:{self.settings.port}" if "web" in self.parts else None
         found = RunFile(
-            self.served.database_url.get_secret_value(), self.served.redis_url.get_secret_value(), socket, web
+            self.served.database_url.get_secret_value(),
+            self.served.redis_url.get_secret_value(),
+            socket,
+            self.web_url,
         )
         run_file.write(self.settings.data, found)
         self._stack.callback(run_file.remove, self.settings.data)

@@ -1,6 +1,23 @@
 """How loops wait: for an event, never by polling, and never past their stop."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` returns, or None when `stop` is set first: then it is cancelled. Neither outlives the call."""
+    working = asyncio.create_task(work, name="work until the stop")
+    stopped = asyncio.create_task(stop.wait(), name="stop of the work")
+    try:
+        await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopped.cancel()
+        await asyncio.gather(working, stopped, return_exceptions=True)
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

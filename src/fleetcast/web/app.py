@@ -120,9 +120,14 @@ class _Server(uvicorn.Server):
         self._tell()
 
 
-def check_address(settings: Settings) -> None:
-    """Raise ConfigurationError, in one sentence, when the dashboard could not listen on its address."""
-    _listen(settings.host, settings.port).close()
+def free_port(settings: Settings) -> int:
+    """The port on which the dashboard can listen: the settings', or for 0 one that is free now.
+
+    Raises ConfigurationError, in one sentence, when it cannot listen on its address.
+    """
+    with _listen(settings.host, settings.port) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _listen(host: str, port: int) -> socket.socket:
