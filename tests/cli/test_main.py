@@ -151,3 +151,19 @@ def test_the_schema_is_made_by_whatever_command_comes_first(
     told = json.loads(command("db", "version", "--json").out)
     assert told["schema"] == told["expected"]
     assert command("db", "migrate").out == f"The schema is at version {told['expected']}.\n"
+
+
+@pytest.mark.parametrize(
+    ("loading", "without"),
+    [
+        ("main(['--version'])", "asyncpg redis fastapi liquid PIL alembic sqlalchemy"),
+        ("main(['device', 'list', '--help'])", "fastapi uvicorn jinja2 liquid PIL alembic sqlalchemy"),
+        ("main(['sender', '--help']); import fleetcast.engine.processes", "fastapi uvicorn jinja2 PIL sqlalchemy"),
+        ("main(['web', '--help']); import fleetcast.web.app", "fleetcast.engine.sender liquid PIL sqlalchemy"),
+    ],
+)
+def test_a_process_carries_only_what_it_needs(loading: str, without: str) -> None:
+    asked = f"import sys; from fleetcast.cli.main import main; {loading}; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    assert "typer" in done.stderr.split()
+    assert set(without.split()) & set(done.stderr.split()) == set()

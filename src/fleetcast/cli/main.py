@@ -1,33 +1,20 @@
-"""The command `fleetcast`: gathers the groups of commands and turns every error into a sentence and an exit code.
+"""The command `fleetcast`: finds the command that is asked for and turns every error into a sentence and an exit code.
 
 Nobody sees a stack trace unless they ask for one with `--debug`; what was not foreseen is kept in a file.
 """
 
+import importlib
 import os
 import sys
 import traceback
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from fleetcast.cli import (
-    campaign,
-    db,
-    demo,
-    device,
-    doctor,
-    leads,
-    message,
-    processes,
-    simulator,
-    status,
-    suppression,
-    up,
-    workspace,
-)
 from fleetcast.cli.output import complain, emit_json, error_facts
 from fleetcast.errors import FleetcastError
 from fleetcast.settings import load_settings
@@ -38,8 +25,45 @@ HELP = (
     "this state; 5 a setting or the machine stands in the way; 6 a server does not answer; 130 interrupted."
 )
 
+COMMANDS = {
+    "up": "up",
+    "demo": "demo",
+    "status": "status",
+    "sender": "processes",
+    "scheduler": "processes",
+    "web": "processes",
+    "simulator": "simulator",
+    "doctor": "doctor",
+}
+"""Single commands, and the module of `fleetcast.cli` that has each."""
+GROUPS = ("workspace", "device", "leads", "campaign", "message", "suppression", "db")
+"""Groups of commands; a module each."""
+
+
+class Commands(TyperGroup):
+    """All commands, each imported when it is asked for: a sender must not carry the dashboard in its memory."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: dict[str, Any] = dict.fromkeys((*COMMANDS, *GROUPS))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name, None if there is none."""
+        if self.commands.get(cmd_name, self) is None:
+            module = importlib.import_module(f"fleetcast.cli.{COMMANDS.get(cmd_name, cmd_name)}")
+            group = typer.main.get_group(module.app)
+            group.name = cmd_name
+            self.commands[cmd_name] = group.commands[cmd_name] if cmd_name in COMMANDS else group
+        return self.commands.get(cmd_name)
+
+
 app = typer.Typer(
-    name="fleetcast", help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    name="fleetcast",
+    cls=Commands,
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -57,20 +81,6 @@ def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an unforeseen error.")] = False,
 ) -> None:
     """Options that come before the command; `main` itself reads them."""
-
-
-for _commands in (up, demo, status, processes, simulator, doctor):
-    app.add_typer(_commands.app)
-for _name, _group in {
-    "workspace": workspace,
-    "device": device,
-    "leads": leads,
-    "campaign": campaign,
-    "message": message,
-    "suppression": suppression,
-    "db": db,
-}.items():
-    app.add_typer(_group.app, name=_name)
 
 
 def _asked(arguments: list[str], option: str) -> bool:

@@ -1,7 +1,7 @@
 """`fleetcast web | scheduler | sender`: the parts of the tree, each in the foreground of its own process.
 
 `fleetcast up` starts them with servers of its own; on several machines they are started alone, with DATABASE_URL and
-REDIS_URL pointing at shared servers.
+REDIS_URL pointing at shared servers. Each part loads only what it runs: there may be many, and all stay in memory.
 """
 
 import asyncio
@@ -15,10 +15,8 @@ from typing import Annotated
 import typer
 
 from fleetcast.cli.session import served_runtime
-from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.runtime import Runtime
-from fleetcast.web.app import serve
 
 app = typer.Typer()
 
@@ -50,18 +48,23 @@ def _run(process: str, work: Callable[[Runtime], Awaitable[None]], with_parent: 
 @app.command()
 def sender(with_parent: WithParent = False) -> None:
     """Claim and send for the shards this process can lease. Any number may run."""
+    from fleetcast.engine.processes import run_sender
+
     _run("sender", run_sender, with_parent)
 
 
 @app.command()
 def scheduler(with_parent: WithParent = False) -> None:
     """Plan, dispatch, sweep and reconcile. Two may run."""
+    from fleetcast.engine.processes import run_scheduler
+
     _run("scheduler", run_scheduler, with_parent)
 
 
 @app.command()
 def web(with_parent: WithParent = False) -> None:
     """Serve the dashboard on PORT."""
+    from fleetcast.web.app import serve
 
     async def pages(runtime: Runtime) -> None:
         async def loop(stop: asyncio.Event, beat: Beat) -> None:
