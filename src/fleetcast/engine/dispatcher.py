@@ -25,6 +25,8 @@ from fleetcast.store.connection import Connection, Line
 log = structlog.get_logger()
 
 RECOUNT_SECONDS = 5.0
+SERVED_SECONDS = 4.0
+"""A device that was given rows so recently is left out of a recount; the next one looks at it again."""
 DEVICES_PER_STATEMENT = 40
 ROWS_PER_STATEMENT = 1_000
 
@@ -71,6 +73,8 @@ class Dispatcher:
         self._workspace_of: dict[int, int] = {}
         self._satisfied: set[int] = set()
         """Devices whose window was filled: their sender asks again, so nudges about them are needless."""
+        self._given_at: dict[int, float] = {}
+        """When a device was last given rows: one that was served a moment ago needs no recount."""
         self._nudged: set[int] = set()
         self._nudge = asyncio.Event()
         self._hints = HintWriter(runtime.redis, runtime.keys)
@@ -107,9 +111,11 @@ class Dispatcher:
                 self._satisfied.discard(device)
             else:
                 self._satisfied.add(device)
+        now = asyncio.get_running_loop().time()
         by_shard: dict[int, list[Hint]] = {}
         for device, ids in given.items():
             by_shard.setdefault(shard_of[device], []).append(Hint(device, tuple(sorted(ids, key=_campaigns_last))))
+            self._given_at[device] = now
         if by_shard:
             await self._hints.write(by_shard)
 
@@ -164,8 +170,12 @@ class Dispatcher:
             await line.close()
 
     async def _look(self, line: Line, devices: list[int] | None) -> None:
+        before = asyncio.get_running_loop().time() - SERVED_SECONDS
+        self._given_at = {d: at for d, at in self._given_at.items() if at > before}
+        served = list(self._given_at) if devices is None else ()
+
         async def ask(connection: Connection) -> list[shards.Room]:
-            return await shards.room(connection, devices)
+            return await shards.room(connection, devices, without=served)
 
         for found in await line.run(ask):
             self._workspace_of[found.device] = found.workspace

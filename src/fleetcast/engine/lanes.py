@@ -34,6 +34,8 @@ class Lane:
     blocked: bool = False
     """An earlier owner's attempt is not settled yet."""
     queue: deque[tuple[int, int]] = field(default_factory=deque)
+    urgent: deque[tuple[int, int]] = field(default_factory=deque)
+    """Rows without a campaign (replies, single sends, sequences): they go before the queue."""
     known: set[int] = field(default_factory=set)
     state: _State = _State.IDLE
     gap: float = 0.0
@@ -41,6 +43,16 @@ class Lane:
     asked: bool = False
     serial: int = 0
     """Voids heap entries of an earlier wait."""
+
+    @property
+    def waiting(self) -> int:
+        """Rows in the lane."""
+        return len(self.urgent) + len(self.queue)
+
+    @property
+    def first(self) -> deque[tuple[int, int]]:
+        """The queue that the next row comes from; empty when there is none."""
+        return self.urgent or self.queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,10 @@ class Lanes:
         wanted = set(shards)
         return [lane for lane in self._lanes.values() if lane.shard in wanted]
 
+    def empty(self) -> list[int]:
+        """Devices that could send but have no row here."""
+        return [lane.id for lane in self._lanes.values() if lane.ready and not lane.waiting]
+
     def open(self, device: int, shard: int, pace: Pace, *, ended: float, ready: bool, now: float) -> Lane:
         """Add a device, or bring a known one up to date; a device that stops being ready forgets its queue."""
         lane = self._lanes.get(device)
@@ -117,16 +133,11 @@ class Lanes:
         lane.asked = False
         if not lane.ready:
             return True
-        urgent = []
         for message, campaign in rows:
             if message in lane.known:
                 continue
             lane.known.add(message)
-            if campaign:
-                lane.queue.append((message, campaign))
-            else:
-                urgent.append((message, 0))
-        lane.queue.extendleft(reversed(urgent))
+            (lane.queue if campaign else lane.urgent).append((message, campaign))
         self._arm(lane)
         self._want(lane)
         return True
@@ -153,7 +164,7 @@ class Lanes:
         starts: list[Start] = []
         while len(starts) < limit and (due := self.next_due()) is not None and due <= now:
             lane = heapq.heappop(self._heap)[3]
-            message, _ = lane.queue.popleft()
+            message, _ = lane.first.popleft()
             lane.known.discard(message)
             lane.state = _State.BUSY
             starts.append(Start(lane, message, lane.gap, due))
@@ -168,7 +179,7 @@ class Lanes:
     def refused(self, lane: Lane) -> None:
         """The claim matched no row, so there was no attempt: the delay that was waited for still counts."""
         lane.state = _State.IDLE
-        if lane.queue and lane.ready and not lane.blocked:
+        if lane.first and lane.ready and not lane.blocked:
             self._push(lane)
         self._want(lane)
 
@@ -179,19 +190,25 @@ class Lanes:
             if lane.asked or not lane.ready:
                 continue
             lane.asked = True
-            told.append((lane.id, self._window(lane) - len(lane.queue)))
+            told.append((lane.id, self._window(lane) - lane.waiting))
         self._wanting.clear()
         return told
+
+    def ask_again(self) -> None:
+        """What was asked may be lost: let every lane ask anew."""
+        for lane in self._lanes.values():
+            lane.asked = False
+            self._want(lane)
 
     def _window(self, lane: Lane) -> int:
         return window_for(self._next_pace(lane))
 
     def _next_pace(self, lane: Lane) -> Pace:
-        campaign = lane.queue[0][1] if lane.queue else 0
+        campaign = lane.first[0][1] if lane.first else 0
         return effective(self.paces.get(campaign), lane.pace)
 
     def _want(self, lane: Lane) -> None:
-        if lane.ready and not lane.asked and 2 * len(lane.queue) <= self._window(lane):
+        if lane.ready and not lane.asked and 2 * lane.waiting <= self._window(lane):
             self._wanting[lane.id] = lane
 
     def _rest(self, lane: Lane) -> None:
@@ -200,7 +217,7 @@ class Lanes:
 
     def _arm(self, lane: Lane) -> None:
         """Draw the delay and enter the heap, if there is work and no attempt under way."""
-        if lane.state is _State.IDLE and lane.queue and lane.ready and not lane.blocked:
+        if lane.state is _State.IDLE and lane.first and lane.ready and not lane.blocked:
             lane.gap = self._next_pace(lane).draw(self._random)
             lane.due = lane.ended + lane.gap
             self._push(lane)
@@ -213,6 +230,7 @@ class Lanes:
 
     def _forget(self, lane: Lane) -> None:
         lane.queue.clear()
+        lane.urgent.clear()
         lane.known.clear()
         lane.asked = False
         if lane.state is _State.WAITING:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable, Mapping
+from functools import partial
 from random import Random
 
 import structlog
@@ -128,18 +129,17 @@ class Sender:
                 told = await ears.next(timeout=1.0)
                 if not told:
                     continue
-                for campaign in told.get("campaigns", ()):
-                    self._lanes.paces.pop(campaign, None)
-                if devices := told.get("devices"):
-                    await self._refresh(devices)
+                await self._refresh(told.get("devices", []), told.get("campaigns", []))
 
-    async def _refresh(self, devices: list[int]) -> None:
+    async def _refresh(self, devices: list[int], campaigns: list[int]) -> None:
         try:
             async with self._runtime.db.connection() as connection:
-                await self._place(await shards.lanes(connection, list(self.leases.epochs), devices))
+                await self._read_paces(connection, [c for c in campaigns if c in self._lanes.paces])
+                if devices:
+                    await self._place(await shards.lanes(connection, list(self.leases.epochs), devices))
         except Unavailable as error:
-            log.warning("devices not refreshed", error=str(error))
-        self._reread.set()
+            log.warning("changes not read", error=str(error))
+            self._reread.set()
 
     # -- what waits in the windows
 
@@ -149,32 +149,47 @@ class Sender:
             beat()
             hints = await self._hints.read(wait=1.0)
             if hints is None:
+                self._lanes.ask_again()
                 self._reread.set()
                 continue
             for hint in hints:
                 await self._offer([QueuedRow(hint.device, message, campaign) for message, campaign in hint.rows])
 
     async def reread(self, stop: asyncio.Event, beat: Beat) -> None:
-        """The sure way in: every few seconds, and at once after something was lost or gained."""
-        while not stop.is_set():
-            beat()
-            await either(self._reread, stop, 1.0 if self._orphans else REREAD_SECONDS)
-            self._reread.clear()
-            if not self.leases.epochs or stop.is_set():
-                continue
-            owned = sorted(self.leases.epochs)
-            try:
-                async with self._runtime.db.connection() as connection:
-                    await self._settle_orphans(connection)
-                    rows = await shards.queued(connection, owned)
-                    changed = await shards.lanes(connection, owned)
-                self._lanes.paces.clear()
-                await self._place(changed)
-                await self._offer(rows)
-            except Unavailable as error:
-                log.warning("windows not reread", error=str(error))
-                await pause(stop, 1.0)
-                self._reread.set()
+        """The sure way in: every few seconds, and at once after something was lost or gained.
+
+        A lane that still has rows needs no look; when it runs dry without having been told of more, the next one does.
+        """
+        look = Line(self._runtime.db, hot=True, application="fleetcast reread")
+        try:
+            while not stop.is_set():
+                beat()
+                await either(self._reread, stop, 1.0 if self._orphans else REREAD_SECONDS)
+                self._reread.clear()
+                if not self.leases.epochs or stop.is_set():
+                    continue
+                try:
+                    await self._look(look)
+                except Unavailable as error:
+                    log.warning("windows not reread", error=str(error))
+                    await pause(stop, 1.0)
+                    self._reread.set()
+        finally:
+            await look.close()
+
+    async def _look(self, line: Line) -> None:
+        async with self._runtime.db.connection() as connection:
+            await self._settle_orphans(connection)
+            rows = await shards.lanes(connection, sorted(self.leases.epochs))
+            await self._read_paces(connection, list(self._lanes.paces))
+        await self._place(rows)
+        await self._offer(await line.run(partial(shards.queued, devices=self._lanes.empty())))
+
+    async def _read_paces(self, connection: Connection, campaigns: list[int]) -> None:
+        found = await shards.paces(connection, campaigns) if campaigns else {}
+        for campaign in campaigns:
+            pace = found.get(campaign)
+            self._lanes.paces[campaign] = None if pace is None else Pace(*pace)
 
     async def _settle_orphans(self, connection: Connection) -> None:
         if not self._orphans:
@@ -192,13 +207,10 @@ class Sender:
         if unknown:
             try:
                 async with self._runtime.db.connection() as connection:
-                    found = await shards.paces(connection, sorted(unknown))
+                    await self._read_paces(connection, sorted(unknown))
             except Unavailable:
                 self._reread.set()
                 return
-            for campaign in unknown:
-                pace = found.get(campaign)
-                self._lanes.paces[campaign] = None if pace is None else Pace(*pace)
         now = asyncio.get_running_loop().time()
         by_device: dict[int, list[tuple[int, int]]] = {}
         for row in rows:

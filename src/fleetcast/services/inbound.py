@@ -132,6 +132,7 @@ async def _settle(connection: Connection, install: str, rows: Sequence[Waiting])
             effects[row.id] = "confirmed: sent"
         elif status == MessageStatus.SENT and provider_id == evidence.provider_id:
             effects[row.id] = "known already"
+            await inbox.fill_end(connection, [(evidence.id, row.occurred_at)])
         elif status not in (MessageStatus.SENDING, MessageStatus.PENDING, MessageStatus.QUEUED):
             effects[row.id] = f"kept: the message is {status}"
     moving = [r for r in rows if r.kind in (ReceiptKind.DELIVERED, ReceiptKind.READ) and r.provider_id]

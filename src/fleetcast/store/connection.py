@@ -29,6 +29,8 @@ HOT_SESSION = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
     "jit": "off",
 }
 """For the loops that move messages: keyed access only, planned once, whatever ANALYZE saw of transient states."""

@@ -67,6 +67,10 @@ SENT_IDS = """
 SELECT b.id FROM unnest($1::bigint[], $2::text[]) AS u (device_id, provider_id)
 JOIN broadcast_messages b ON b.device_id = u.device_id AND b.provider_id = u.provider_id"""
 
+FILL_END = """
+UPDATE broadcast_messages b SET finished_at = u.at FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at)
+WHERE b.id = u.id AND b.status = 'sent' AND b.finished_at IS NULL"""
+
 WORKSPACES = "SELECT id, workspace_id FROM devices WHERE id = ANY ($1::bigint[])"
 
 
@@ -154,6 +158,11 @@ async def messages_of(connection: Connection, pairs: Sequence[tuple[int, str]]) 
 async def known(connection: Connection, messages: Sequence[int]) -> dict[int, tuple[str, str | None]]:
     """Message → (status, provider id)."""
     return {row["id"]: (row["status"], row["provider_id"]) for row in await connection.fetch(KNOWN, messages)}
+
+
+async def fill_end(connection: Connection, ends: Sequence[tuple[int, datetime]]) -> None:
+    """(message, end of its attempt) from answers that came after other evidence had already confirmed the message."""
+    await connection.execute(FILL_END, [e[0] for e in ends], [e[1] for e in ends])
 
 
 async def workspaces_of(connection: Connection, devices: Sequence[int]) -> dict[int, int]:

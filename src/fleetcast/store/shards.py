@@ -66,18 +66,21 @@ _FRONT = """
      WHERE c.workspace_id = d.workspace_id AND c.status = 'running')) f"""
 QUEUED = f"""
 SELECT d.id AS device_id, q.id, coalesce(q.campaign_id, 0) AS campaign_id
-FROM devices d CROSS JOIN LATERAL ({_FRONT} WHERE f.status = 'queued') q
-WHERE d.shard_id = ANY ($1::smallint[]) AND d.is_ready ORDER BY d.id, q.priority, q.not_before, q.id"""
+FROM unnest($1::bigint[]) AS asked (device_id) JOIN devices d ON d.id = asked.device_id AND d.is_ready
+CROSS JOIN LATERAL ({_FRONT} WHERE f.status = 'queued') q"""
 
 # What the dispatcher sees of a device: rows in its window, and whether any wait that are due.
 ROOM = f"""
 SELECT d.id AS device_id, d.workspace_id, d.min_delay, d.max_delay, q.in_window
-FROM devices d JOIN shards s ON s.id = d.shard_id AND s.owner IS NOT NULL AND s.expires_at > fleetcast_now()
+FROM (
+  SELECT d.* FROM devices d WHERE $1::bigint[] IS NULL AND d.id NOT IN (SELECT unnest($2::bigint[]))
+  UNION ALL SELECT d.* FROM unnest($1::bigint[]) AS asked (device_id) JOIN devices d ON d.id = asked.device_id) d
+JOIN shards s ON s.id = d.shard_id AND s.owner IS NOT NULL AND s.expires_at > (SELECT fleetcast_now())
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE q.status IN ('queued', 'sending')) AS in_window,
     count(*) FILTER (WHERE q.status = 'pending' AND q.not_before <= (SELECT fleetcast_now())) AS due
   FROM ({_FRONT}) q) q
-WHERE d.is_ready AND ($1::bigint[] IS NULL OR d.id = ANY ($1::bigint[])) AND q.due > 0"""
+WHERE d.is_ready AND q.due > 0"""
 
 PACES = "SELECT id, min_delay, max_delay FROM campaigns WHERE id = ANY ($1::bigint[])"
 
@@ -175,14 +178,16 @@ async def uncertain_claims(
     return [tuple(row) for row in await connection.fetch(UNCERTAIN, messages, epochs)]
 
 
-async def queued(connection: Connection, shards: Sequence[int]) -> list[QueuedRow]:
-    """What stands in the windows of these shards' devices, whatever hints were lost."""
-    return [QueuedRow(*row) for row in await connection.fetch(QUEUED, shards)]
+async def queued(connection: Connection, devices: Sequence[int]) -> list[QueuedRow]:
+    """What stands in the windows of these devices, in order, whatever hints were lost."""
+    return [QueuedRow(*row) for row in await connection.fetch(QUEUED, devices)]
 
 
-async def room(connection: Connection, devices: Sequence[int] | None = None) -> list[Room]:
-    """Devices (or those of them that are named) that are ready and have due rows."""
-    return [Room(*row) for row in await connection.fetch(ROOM, devices)]
+async def room(
+    connection: Connection, devices: Sequence[int] | None = None, *, without: Sequence[int] = ()
+) -> list[Room]:
+    """Devices that are ready and have due rows: the named ones, or all but `without`."""
+    return [Room(*row) for row in await connection.fetch(ROOM, devices, without)]
 
 
 async def paces(connection: Connection, campaigns: Sequence[int]) -> dict[int, tuple[float, float] | None]:

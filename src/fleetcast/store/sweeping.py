@@ -20,9 +20,12 @@ FROM campaigns c LEFT JOIN LATERAL (
   FROM campaign_tallies WHERE campaign_id = c.id) t ON true
 WHERE c.status IN ('running', 'paused') OR (c.status = 'cancelled' AND c.ended_at IS NULL) ORDER BY c.id"""
 
+LOCK = "SELECT id FROM campaigns WHERE id = $1 AND status = 'running' FOR NO KEY UPDATE"
 FINISH = """
 UPDATE campaigns SET status = 'finished', ended_at = fleetcast_now()
-WHERE id = $1 AND status = 'running' AND planned_at IS NOT NULL AND NOT replan RETURNING workspace_id"""
+WHERE id = $1 AND status = 'running' AND planned_at IS NOT NULL AND NOT replan AND (
+  SELECT coalesce(sum(n), 0) FROM campaign_tallies
+  WHERE campaign_id = $1 AND counter IN ('pending', 'queued', 'sending', 'in_doubt')) = 0 RETURNING id"""
 CLOSE_CANCELLED = "UPDATE campaigns SET ended_at = fleetcast_now() WHERE id = $1 AND status = 'cancelled'"
 
 REMOVED_DEVICES = """
@@ -56,7 +59,12 @@ async def campaigns(connection: Connection) -> list[CampaignState]:
 
 
 async def finish(connection: Connection, campaign_id: int) -> bool:
-    """running → finished, if it still is and its plan is complete."""
+    """running → finished, if it still is, its plan is complete and nothing is open.
+
+    The row is locked first and the tallies are summed again under the lock, which planning and retries take too: rows
+    that either adds are seen, or find the campaign finished and open it again.
+    """
+    await connection.execute(LOCK, campaign_id)
     return await connection.fetchval(FINISH, campaign_id) is not None
 
 

@@ -42,8 +42,9 @@ TOP_UP = f"""
 WITH {CLOCK},
 pick AS MATERIALIZED (
   SELECT m.id FROM clock, unnest($1::bigint[], $2::int[]) AS need (device_id, room)
-  JOIN devices d ON d.id = need.device_id AND d.is_ready
-  JOIN shards s ON s.id = d.shard_id AND s.owner IS NOT NULL
+  CROSS JOIN LATERAL (
+    SELECT d.id, d.workspace_id FROM devices d JOIN shards s ON s.id = d.shard_id
+    WHERE d.id = need.device_id AND d.is_ready AND s.owner IS NOT NULL AND s.expires_at > clock.now OFFSET 0) d
   CROSS JOIN LATERAL (
     SELECT z.id FROM (
       (SELECT p.id, p.priority, row_number() OVER () AS turn FROM (
@@ -55,8 +56,7 @@ pick AS MATERIALIZED (
           SELECT p.id, p.priority FROM broadcast_messages p
           WHERE p.device_id = d.id AND p.campaign_id = c.id AND {_DUE}) p) r
        WHERE c.workspace_id = d.workspace_id AND c.status = 'running')
-    ) z ORDER BY z.priority, z.turn, z.id LIMIT need.room) m
-  WHERE s.expires_at > clock.now),
+    ) z ORDER BY z.priority, z.turn, z.id LIMIT need.room) m),
 moved AS (
   UPDATE broadcast_messages b SET status = 'queued', queued_at = clock.now FROM pick, clock
   WHERE b.id = pick.id AND b.status = 'pending'
@@ -200,6 +200,7 @@ SELECT id FROM moved"""
 
 # T5a and T6. $1 messages, $2 attempts the evidence speaks of, $3 provider ids, $4 instants, $5 resolution.
 # A row that waits again after T8u is confirmed too; one that is being sent again only by evidence of this very attempt.
+# When an attempt under way ended, only its answer knows (`inbox.fill_end`); until then the device rests from now on.
 CONFIRMED = f"""
 WITH {CLOCK},
 u AS MATERIALIZED (
@@ -214,8 +215,8 @@ moved AS (
   UPDATE broadcast_messages b
   SET status = 'sent', sent_at = u.at, provider_id = u.provider_id, resolution = $5, reason = NULL, ended_at = NULL,
     in_doubt_since = NULL,
-    finished_at = CASE WHEN pick.before = 'sending' THEN clock.now ELSE coalesce(b.finished_at, u.at) END
-  FROM clock, u JOIN pick ON pick.id = u.id WHERE b.id = u.id
+    finished_at = CASE WHEN pick.before <> 'sending' THEN coalesce(b.finished_at, u.at) END
+  FROM u JOIN pick ON pick.id = u.id WHERE b.id = u.id
   RETURNING b.id, b.device_id, b.campaign_id, pick.before, pick.was, 'sent'::message_status AS after, NULL AS why),
 paced AS (
   UPDATE devices d SET last_send_at = clock.now FROM clock
