@@ -36,6 +36,12 @@ demo: $(RUN) ## A demo broadcast to its end without a terminal; exit code 0 only
 test: $(DEV) ## Every test; ARGS="..." goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
+bench: $(RUN) ## Every figure (about 30 minutes); ARGS="pipeline --quick" for one of them, short
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-growth: $(RUN) ## What a message costs from 10,000 to 5,000,000 rows, 100 to 30,000 devices; ARGS="--quick"
+	@$(BIN)/python -m bench growth $(ARGS)
+
 check: $(DEV) ## Format, lint, types, import contracts, file sizes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -57,4 +63,4 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 clean: ## Remove the virtual environment and caches (never data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help run demo test check format lock clean
+.PHONY: help run demo test bench bench-growth check format lock clean

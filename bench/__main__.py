@@ -1,0 +1,114 @@
+"""`python -m bench [NAME ...] [--quick] [--report PATH]`: run benchmarks, print their figures, write the report.
+
+Exits 0 when everything could be measured, whatever the figures are; 1 when a benchmark failed, 2 for a wrong name.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+
+from bench import pipeline, report, usage
+from bench.outcome import Order, Outcome
+from bench.scale import SCALES
+from bench.stage import stage
+from fleetcast.observability.logging import configure_logging
+from fleetcast.queue import client as redis_client
+from fleetcast.settings import Settings
+
+BENCHMARKS: dict[str, Callable[[Order], Outcome]] = {
+    "pipeline": pipeline.run,
+}
+"""By name, in the order in which they run."""
+APART = ("growth",)
+"""Only by name: takes longer than all others together."""
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Fleetcast on this machine.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="smaller and shorter, for a look")
+    parser.add_argument("--report", type=Path, help="where the report goes; else bench/report.json (bench/growth.json)")
+    parser.add_argument("--seed", type=int, default=1, help="decides what is made up")
+    parser.add_argument("--senders", type=int, default=1, help="sender processes of the pipeline")
+    parser.add_argument("--statements", action="store_true", help="also PostgreSQL's time by statement")
+    parser.add_argument("--scale", choices=SCALES, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    unknown = [name for name in given.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark '{unknown[0]}'; there are {', '.join(BENCHMARKS)}")
+    return given
+
+
+async def _server_versions(database_url: str, redis_url: str) -> dict[str, str]:
+    connection = await asyncpg.connect(database_url)
+    try:
+        postgres = str(await connection.fetchval("SHOW server_version"))
+    finally:
+        await connection.close()
+    return {"postgresql": postgres, "valkey": await redis_client.check_server(redis_url)}
+
+
+def _tell(name: str) -> Callable[[str], None]:
+    begun = time.monotonic()
+    return lambda text: print(f"  {name} {time.monotonic() - begun:5.0f} s  {text}", flush=True)
+
+
+def main() -> int:
+    """Run what was asked for."""
+    given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # clean up as for Ctrl-C
+    configure_logging(Settings(log_level="warning"), "bench")
+    names = given.names or [name for name in BENCHMARKS if name not in APART]
+    scale = SCALES[given.scale or ("quick" if given.quick else "full")]
+    path = given.report or report.FOLDER / ("growth.json" if names == ["growth"] else "report.json")
+    begun, load = datetime.now(UTC), usage.load()
+    print(f"{', '.join(names)} ({scale.name}); load of this machine {load:.2f}", flush=True)
+    with stage({"shared_buffers": "16MB"}) as play:
+        servers = asyncio.run(_server_versions(play.servers.database_url, play.servers.redis_url))
+    figures, details, settings, failed = [], {}, {}, {}
+    for name in names:
+        started, load_before = time.monotonic(), usage.load()
+        order = Order(scale, given.seed, given.senders, given.statements, _tell(name))
+        try:
+            outcome = BENCHMARKS[name](order)
+        except Exception as error:  # the others are still worth having
+            traceback.print_exc()
+            failed[name] = f"{type(error).__name__}: {error}"
+            continue
+        figures += outcome.figures
+        settings[name] = dict(outcome.postgres_settings)
+        details[name] = outcome.details | {
+            "took_s": round(time.monotonic() - started, 1),
+            "load_before": round(load_before, 2),
+        }
+    found = report.as_json(
+        figures,
+        {
+            "begun": begun.isoformat(timespec="seconds"),
+            "scale": scale.name,
+            "seed": given.seed,
+            "benchmarks": names,
+            "failed": failed,
+            "machine": report.machine() | {"load_before": round(load, 2)},
+            "versions": report.versions(servers),
+            "postgres_settings": settings,
+            "details": details,
+        },
+    )
+    report.write(path, found)
+    print(f"\n{report.table(figures)}\n\nThe report is {path}.", flush=True)
+    for name, why in failed.items():
+        print(f"{name} could not be measured: {why}", file=sys.stderr, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""How large each benchmark is: in full, for a quick look, and tiny for the tests of the benchmarks themselves."""
+
+from dataclasses import dataclass
+
+from fleetcast.domain.pacing import Pace
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """All sizes of one run. Times in seconds."""
+
+    name: str
+    devices: int
+    pipeline_rows: int
+    planning_rows: int
+    planning_rounds: int
+    fleet_pace: Pace
+    fleet_warm_up: float
+    fleet_window: float
+    idle_campaigns: int
+    """Ten devices and ten rows each."""
+    idle_pause: Pace
+    late_devices: int
+    late_pace: Pace
+    late_warm_up: float
+    late_window: float
+    growth: tuple[tuple[int, int], ...]
+    """Rows and devices of each run of growth."""
+    shared_buffers: str = "1500MB"
+
+
+FULL = Scale(
+    name="full",
+    devices=3_000,
+    pipeline_rows=1_000_000,
+    planning_rows=1_000_000,
+    planning_rounds=3,
+    fleet_pace=Pace(5, 15),
+    fleet_warm_up=40,
+    fleet_window=600,
+    idle_campaigns=60,
+    idle_pause=Pace(0.2, 1.0),
+    late_devices=100_000,
+    late_pace=Pace(60, 180),
+    late_warm_up=120,
+    late_window=90,
+    growth=(
+        (10_000, 3_000),
+        (100_000, 3_000),
+        (1_000_000, 3_000),
+        (5_000_000, 3_000),
+        (1_000_000, 100),
+        (1_000_000, 30_000),
+    ),
+)
+QUICK = Scale(
+    name="quick",
+    devices=3_000,
+    pipeline_rows=200_000,
+    planning_rows=200_000,
+    planning_rounds=2,
+    fleet_pace=Pace(5, 15),
+    fleet_warm_up=30,
+    fleet_window=60,
+    idle_campaigns=30,
+    idle_pause=Pace(0.1, 0.3),
+    late_devices=100_000,
+    late_pace=Pace(60, 180),
+    late_warm_up=75,
+    late_window=45,
+    growth=tuple(size for size in FULL.growth if size[0] < 5_000_000),
+)
+TINY = Scale(
+    name="tiny",
+    devices=40,
+    pipeline_rows=2_000,
+    planning_rows=2_000,
+    planning_rounds=1,
+    fleet_pace=Pace(0.3, 0.6),
+    fleet_warm_up=1,
+    fleet_window=3,
+    idle_campaigns=2,
+    idle_pause=Pace(0.01, 0.02),
+    late_devices=200,
+    late_pace=Pace(0.5, 1.5),
+    late_warm_up=2,
+    late_window=3,
+    growth=((500, 40), (1_000, 40)),
+    shared_buffers="64MB",
+)
+SCALES = {scale.name: scale for scale in (FULL, QUICK, TINY)}
