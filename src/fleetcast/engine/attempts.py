@@ -28,6 +28,8 @@ FIRST_BYTE_SECONDS = 5.0
 DEVICE_REFUSED_SECONDS = 60.0
 """How long a row waits that was given back because its device may not send; the device stops meanwhile."""
 CACHED_CONTENTS = 256
+CACHED_MEDIA_BYTES = 64 * 2**20
+"""Of all contents together; at least four of the largest files that can be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ class Prepared:
     template: Template
     media: Media | None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.media.data) if self.media else 0
+
 
 class Contents:
     """Contents by id, parsed once. They are immutable, so nothing here grows old; the oldest is dropped when full."""
@@ -44,6 +51,8 @@ class Contents:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._known: dict[int, Prepared] = {}
+        self.media_bytes = 0
+        """How much of the files is in memory."""
 
     def known(self, content: int) -> Prepared | None:
         """The content, if it is here already."""
@@ -65,10 +74,16 @@ class Contents:
                     raise LookupError(f"media of content {content} is gone")
                 file = Media(stored.sha256, stored.mime, stored.filename, stored.data)
         prepared = Prepared(Template.parse(row.body), file)
-        while len(self._known) >= CACHED_CONTENTS:
-            del self._known[next(iter(self._known))]
-        self._known[content] = prepared
+        self._keep(content, prepared)
         return prepared
+
+    def _keep(self, content: int, prepared: Prepared) -> None:
+        if content in self._known:  # two attempts missed it at the same time
+            return
+        self._known[content] = prepared
+        self.media_bytes += prepared.size
+        while len(self._known) > CACHED_CONTENTS or self.media_bytes > CACHED_MEDIA_BYTES:
+            self.media_bytes -= self._known.pop(next(iter(self._known))).size
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,8 @@ class Attempts:
             if prepared is None:
                 prepared = await self._contents.get(claimed.workspace, claimed.content)
             text = prepared.template.render(claimed.variables, claimed.planned_at)
+            if not text.strip() and prepared.media is None:
+                return ending.final(Reason.CONTENT_REFUSED, "empty", "nothing is left of the text for this person")
             sha = ending.sha = payload_sha256(text, prepared.media.sha256 if prepared.media else None)
             if claimed.payload_sha256 not in (None, sha):
                 return ending.final(Reason.CONTENT_CHANGED, "content_changed")
