@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
+from typing import NamedTuple
 
 from fleetcast.domain.pacing import Pace, effective, window_for
 
@@ -55,8 +56,7 @@ class Lane:
         return self.urgent or self.queue
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """An attempt that may start now."""
 
     lane: Lane

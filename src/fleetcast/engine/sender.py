@@ -75,7 +75,7 @@ class Sender:
         self._hints = HintReader(runtime.redis, runtime.keys)
         self._due = asyncio.Event()
         self._reread = asyncio.Event()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[int, asyncio.Task[None]] = {}
         self._stopping = False
 
     # -- shards and devices
@@ -322,15 +322,14 @@ class Sender:
     def _begin(self, row: Claimed, lane: Lane, received_at: float) -> None:
         transport = self._transports[self._kind_of[lane.id]]
         attempt = self._run(transport, row, lane, received_at)
-        task = asyncio.get_running_loop().create_task(attempt, name=f"attempt {row.id}")
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._under_way[row.id] = asyncio.get_running_loop().create_task(attempt, name="attempt")
 
     async def _run(self, transport: Transport, row: Claimed, lane: Lane, received_at: float) -> None:
         try:
             ended = await self._attempts.run(transport, row, received_at)
         except asyncio.CancelledError:  # the process must end: the answer may still come, but not to us
             ended = self._attempts.unanswered(row, received_at)
+        del self._under_way[row.id]
         self._lanes.finished(lane, asyncio.get_running_loop().time())
         self.results.put(ended, lane.id, paced=lane.pace.max_delay > 0)
         self._due.set()
@@ -343,7 +342,7 @@ class Sender:
     async def _drain(self) -> None:
         """After the last claim: wait a bounded time for answers; what has none is in doubt."""
         if self._under_way:
-            _, late = await asyncio.wait(self._under_way, timeout=DRAIN_SECONDS)
+            _, late = await asyncio.wait(self._under_way.values(), timeout=DRAIN_SECONDS)
             for task in late:
                 task.cancel()
             if late:

@@ -7,6 +7,7 @@ for the claims that hold it FOR SHARE and every later claim under the old epoch 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from fleetcast.store.connection import Connection
 
@@ -100,8 +101,7 @@ class LaneRow:
     rested: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedRow:
+class QueuedRow(NamedTuple):
     """A row in its device's window; `campaign` is 0 for a row without one."""
 
     device: int

@@ -90,7 +90,9 @@ attempt AS (
   SELECT m.id, m.attempts, m.lease_epoch, $5, clock.now, m.gap, $7 || '-' || m.id || '-' || m.attempts
   FROM moved m, clock),
 {_tally("queued", "sending")}
-SELECT m.*, clock.now FROM moved m, clock"""
+SELECT m.id, m.workspace_id, m.device_id, m.attempts, m.lease_epoch, m.recipient, m.content_id, m.variables,
+  m.created_at, m.payload_sha256, clock.now
+FROM moved m, clock"""
 
 # T3a. $1 ids, $2 attempts, $3 epochs, $4 provider ids, $5 ends of the attempts, $6 payload hashes, $7 paced devices.
 # What matches no row is kept as evidence in the same statement; the second guard costs nothing while every row matched.
