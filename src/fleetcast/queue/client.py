@@ -41,9 +41,10 @@ async def check_server(url: str) -> str:
             )
         await client.xlen(Keys().shard(0))
         return version
-    except AuthenticationError:
-        raise ConfigurationError(f"Redis at {name} refused the user or password: correct REDIS_URL.") from None
     except (RedisError, OSError, TimeoutError) as error:
+        # A refusal while connecting comes wrapped as a lost connection.
+        if isinstance(error, AuthenticationError) or isinstance(error.__cause__, AuthenticationError):
+            raise ConfigurationError(f"Redis at {name} refused the user or password: correct REDIS_URL.") from None
         if "NOAUTH" in str(error) or "NOPERM" in str(error):
             raise ConfigurationError(f"Redis at {name} wants a user or password: add it to REDIS_URL.") from None
         raise Unavailable(f"Redis at {name} does not answer ({type(error).__name__}).") from error
