@@ -80,23 +80,32 @@ def ordinary_user(short_directory: Path) -> OrdinaryUser:
             shutil.copytree(found, site / found.name)
     for path in (site, *site.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+    interpreter = _interpreter_for(entry.pw_uid, entry.pw_gid, short_directory / "python")
     return OrdinaryUser(
         entry.pw_uid,
         folder,
-        ("--as", "nobody", "--site", str(site), "--interpreter", _interpreter_for(entry.pw_uid, entry.pw_gid)),
+        ("--as", "nobody", "--site", str(site), "--interpreter", interpreter),
     )
 
 
-def _interpreter_for(uid: int, gid: int) -> str:
-    """A Python that this user may run: ours may lie in a closed home."""
-    for program in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+def _interpreter_for(uid: int, gid: int, copy: Path) -> str:
+    """A Python that this user may run: ours may lie in a closed home, and is then copied."""
+
+    def runs(program: str) -> bool:
+        command = [program, "-I", "-S", "-c", "import ctypes, os, signal"]
         with contextlib.suppress(OSError):
-            command = [program, "-I", "-S", "-c", "import ctypes, os, signal"]
-            if (
-                subprocess.run(
-                    command, user=uid, group=gid, extra_groups=[], capture_output=True, check=False
-                ).returncode
-                == 0
-            ):
-                return program
-    pytest.skip("no Python on this machine can be run by an unprivileged user")
+            return not subprocess.run(
+                command, user=uid, group=gid, extra_groups=[], capture_output=True, check=False
+            ).returncode
+        return False
+
+    for program in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        if runs(program):
+            return program
+    shutil.copytree(sys.base_prefix, copy, symlinks=True, ignore=shutil.ignore_patterns("site-packages", "test"))
+    for path in (copy, *copy.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+    program = str(copy / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
+    assert runs(program), f"{program} cannot be run by the user {uid}"
+    return program

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.domain.lead import niche_names
 from fleetcast.errors import Conflict, InvalidInput, InvalidInputs, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaign_actions import pause_campaign
@@ -104,6 +105,12 @@ async def test_f29_a_schedule_is_kept_as_local_time_with_its_zone(scene: Scene) 
     assert found.schedule_zone == "Asia/Kuala_Lumpur"
     assert found.starts_at is not None
     assert found.starts_at.isoformat() == f"{year}-07-01T01:30:00+00:00"
+
+
+async def test_a_niche_reaches_its_leads_however_it_is_typed(scene: Scene) -> None:
+    await scene.add_lead(scene.devices[0], "+60121234567", niches=niche_names(["FITNESS "]))
+    campaign = await scene.launched(niches=[" Fitness "])
+    assert await scene.recipients(campaign) == ["+60121234567"]
 
 
 async def test_f27_f30_an_edit_of_one_field_leaves_every_other_as_it_was(scene: Scene) -> None:

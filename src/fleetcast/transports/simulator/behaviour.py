@@ -130,7 +130,6 @@ PROFILES: dict[str, Behaviour] = {
     "demo": Behaviour(
         not_on_whatsapp=0.02,
         content_refused=0.002,
-        rate_limited=0.002,
         delivered=0.9,
         read=0.67,  # about 60 % of what was accepted
         replies=0.022,  # about 2 %
@@ -164,7 +163,8 @@ PROFILES: dict[str, Behaviour] = {
     ),
 }
 """By name. `fast` does nothing but accept, at once; `quiet` adds latency and receipts and never misbehaves; `demo` is a
-small realistic share of everything a person may see; `rough` is everything, for tests."""
+small realistic share of what a person may see, but for refusals after which a message waits a minute; `rough` is
+everything, for tests."""
 WELL_BEHAVED = frozenset({"fast", "quiet"})
 
 STOP_WORDS = ("STOP", "Stop", "stop.", "Unsubscribe")
