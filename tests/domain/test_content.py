@@ -2,6 +2,7 @@
 
 import time
 import tracemalloc
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from fleetcast.domain.content import (
     LONGEST_BODY,
+    ContentError,
     ContentTooLong,
     MissingVariable,
     RenderFailed,
@@ -276,3 +278,40 @@ def test_the_fingerprint_covers_text_and_medium_and_their_border() -> None:
     prints = {payload_sha256("a", None), payload_sha256("a", "b"), payload_sha256("ab", None), payload_sha256("", "ab")}
     assert len(prints) == 4
     assert all(len(value) == 32 for value in prints)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(alphabet="Hi, \r\n!é\u200b{}%", max_size=6),
+            st.sampled_from(["{{ name }}", "{{city}}", "{{ name -}}", "{{- city }}", "{{ now }}", "{{ 'x' }}"]),
+            st.sampled_from(
+                ["{{ name | upcase }}", "{% if city %}{{ city }}{% endif %}", "{% raw %}{{ x }}{% endraw %}"]
+            ),
+        ),
+        max_size=6,
+    ).map("".join),
+    st.dictionaries(
+        st.sampled_from(["name", "city"]), st.one_of(st.text(max_size=8), st.none(), st.integers(), st.booleans())
+    ),
+)
+def test_a_plain_text_is_filled_in_exactly_as_the_whole_machinery_does(body: str, values: dict[str, object]) -> None:
+    try:
+        template = Template.parse(body)
+    except InvalidInput:
+        return
+    slow = replace(template, _plain=None)
+
+    def outcome(of: Template) -> str:
+        try:
+            return of.render(values, NOW)
+        except ContentError as error:
+            return f"{type(error).__name__}: {error}"
+
+    assert outcome(template) == outcome(slow)
+
+
+def test_a_text_of_bare_variables_is_plain_and_one_with_a_filter_is_not() -> None:
+    assert Template.parse("Hello {{ name }} of {{ city }}")._plain is not None
+    assert Template.parse("Hello {{ name | upcase }}")._plain is None
