@@ -15,7 +15,7 @@ from pathlib import Path
 
 import asyncpg
 
-from bench import pipeline, report, usage
+from bench import fleet, growth, idle, lateness, pipeline, planning, report, usage
 from bench.outcome import Order, Outcome
 from bench.scale import SCALES
 from bench.stage import stage
@@ -25,6 +25,11 @@ from fleetcast.settings import Settings
 
 BENCHMARKS: dict[str, Callable[[Order], Outcome]] = {
     "pipeline": pipeline.run,
+    "planning": planning.run,
+    "idle": idle.run,
+    "lateness": lateness.run,
+    "fleet": fleet.run,
+    "growth": growth.run,
 }
 """By name, in the order in which they run."""
 APART = ("growth",)

@@ -18,7 +18,7 @@ class Scale:
     fleet_warm_up: float
     fleet_window: float
     idle_campaigns: int
-    """Ten devices and ten rows each."""
+    """One device and one row each."""
     idle_pause: Pace
     late_devices: int
     late_pace: Pace
@@ -38,8 +38,8 @@ FULL = Scale(
     fleet_pace=Pace(5, 15),
     fleet_warm_up=40,
     fleet_window=600,
-    idle_campaigns=60,
-    idle_pause=Pace(0.2, 1.0),
+    idle_campaigns=400,
+    idle_pause=Pace(0.05, 0.35),
     late_devices=100_000,
     late_pace=Pace(60, 180),
     late_warm_up=120,
@@ -62,8 +62,8 @@ QUICK = Scale(
     fleet_pace=Pace(5, 15),
     fleet_warm_up=30,
     fleet_window=60,
-    idle_campaigns=30,
-    idle_pause=Pace(0.1, 0.3),
+    idle_campaigns=100,
+    idle_pause=Pace(0.05, 0.2),
     late_devices=100_000,
     late_pace=Pace(60, 180),
     late_warm_up=75,
@@ -79,7 +79,7 @@ TINY = Scale(
     fleet_pace=Pace(0.3, 0.6),
     fleet_warm_up=1,
     fleet_window=3,
-    idle_campaigns=2,
+    idle_campaigns=5,
     idle_pause=Pace(0.01, 0.02),
     late_devices=200,
     late_pace=Pace(0.5, 1.5),

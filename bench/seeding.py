@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.domain.pacing import Pace
 from fleetcast.engine.planner import Planner
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaign_actions import launch_campaign, pause_campaign
-from fleetcast.services.campaigns import create_campaign, find_campaign
+from fleetcast.services.campaigns import create_campaign
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store.connection import Connection
 
@@ -89,9 +88,12 @@ async def plan_and_hold(runtime: Runtime, workspace: WorkspaceId) -> CampaignId:
     """A campaign whose rows are all planned and wait for `resume_campaign`, on a freshly vacuumed table."""
     campaign = await launch(runtime, workspace)
     await plan(runtime)
+    await hold(runtime, workspace, campaign)
+    return campaign
+
+
+async def hold(runtime: Runtime, workspace: WorkspaceId, campaign: CampaignId) -> None:
+    """Pause a planned campaign; its table is freshly vacuumed afterwards."""
     await pause_campaign(runtime, workspace, campaign, actor=ACTOR)
     async with runtime.db.connection() as connection:
         await settle(connection, "broadcast_messages", "campaigns")
-    held = await find_campaign(runtime, workspace, str(campaign))
-    assert held.status is CampaignStatus.PAUSED
-    return campaign

@@ -121,7 +121,7 @@ async def send_everything(
         total: int = await connection.fetchval("SELECT count(*) FROM broadcast_messages WHERE status = 'pending'")
         before = await Table.read(connection)
         with Parts(stage, *["sender"] * senders, "scheduler") as parts:
-            await _until_ready(connection, parts)
+            await until_ready(connection, parts)
             cpu = stage.cpu() | parts.cpu()
             backends = await _backends(connection)
             wal = await connection.fetchval("SELECT pg_current_wal_lsn()")
@@ -154,7 +154,7 @@ async def send_everything(
         )
 
 
-async def _until_ready(connection: Connection, parts: Parts) -> None:
+async def until_ready(connection: Connection, parts: Parts) -> None:
     """Every shard has its sender, and the dispatcher listens; then a moment, so that starting is not measured."""
 
     async def leased() -> bool:

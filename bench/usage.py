@@ -29,6 +29,14 @@ def arguments(pid: int) -> list[str]:
         return []
 
 
+def name(pid: int) -> str:
+    """The name of a process's program, as the kernel knows it; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process and of those of its children that have ended."""
     fields = _fields(pid)

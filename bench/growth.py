@@ -1,0 +1,86 @@
+"""Growth: whether a message costs the same in a small table and in a large one, with few devices and with many."""
+
+import time
+from dataclasses import dataclass
+
+from bench.figures import judge
+from bench.outcome import Order, Outcome
+from bench.seeding import Fleet, hold, launch, make_fleet, plan
+from bench.sending import Sending, send_everything
+from bench.stage import Stage, stage
+from fleetcast.cli.session import runner
+from fleetcast.domain.pacing import Pace
+from fleetcast.runtime import open_runtime
+
+SLOWEST = 1_000.0
+"""Messages a second below which a run is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One run."""
+
+    rows: int
+    devices: int
+    planning_us: float
+    """CPU microseconds a planned row, PostgreSQL and Python."""
+    planning_seconds: float
+    sending: Sending
+
+    def details(self) -> dict[str, object]:
+        """The run as it stands in the report."""
+        return {
+            "devices": self.devices,
+            "planning_cpu_us_a_row": round(self.planning_us, 2),
+            "planning_s": round(self.planning_seconds, 2),
+            "sending_cpu_us_a_message": round(self.sending.cpu_us, 2),
+            "msg_s": round(self.sending.rate),
+            "bytes_a_row": {
+                name: [round(size / self.rows) for size in sizes]
+                for name, sizes in {
+                    "heap": (self.sending.before.heap, self.sending.after.heap),
+                    "indexes": (self.sending.before.indexes, self.sending.after.indexes),
+                }.items()
+            },
+        } | self.sending.details()
+
+
+def run(order: Order) -> Outcome:
+    """Each size on fresh servers."""
+    sizes = []
+    settings: dict[str, str] = {}
+    for rows, devices in order.scale.growth:
+        with stage({"shared_buffers": order.scale.shared_buffers}) as play:
+            settings = dict(play.postgres_settings)
+            size = runner(_run(play, order, rows, devices))
+        order.tell(
+            f"{rows:>9,} rows {devices:>6,} devices: planning {size.planning_us:.1f} us a row, sending "
+            f"{size.sending.cpu_us:.1f} us a message ({size.sending.rate:,.0f} msg/s), "
+            f"HOT {size.sending.details()['hot_share']}"
+        )
+        sizes.append(size)
+    sending = [size.sending.cpu_us for size in sizes]
+    planning = [size.planning_us for size in sizes]
+    return Outcome(
+        [
+            judge("growth_sending_ratio", max(sending) / min(sending)),
+            judge("growth_planning_ratio", max(planning) / min(planning)),
+        ],
+        {"runs": [size.details() for size in sizes]},
+        settings,
+    )
+
+
+async def _run(play: Stage, order: Order, rows: int, devices: int) -> Size:
+    async with open_runtime(play.settings) as runtime:
+        workspace = await make_fleet(runtime, Fleet(devices, rows, Pace(0, 0), order.seed))
+        campaign = await launch(runtime, workspace)
+        servers, own, begun = play.cpu(), time.process_time(), time.perf_counter()
+        await plan(runtime)
+        taken = time.perf_counter() - begun
+        spent = sum(play.cpu().values()) - sum(servers.values()) + time.process_time() - own
+        await hold(runtime, workspace, campaign)
+        sending = await send_everything(
+            play, runtime, workspace, campaign, senders=order.senders, seconds=60 + rows / SLOWEST
+        )
+    return Size(rows, devices, spent / rows * 1e6, taken, sending)
