@@ -7,7 +7,6 @@ REDIS_URL pointing at shared servers. Each part loads only what it runs: there m
 import asyncio
 import os
 import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -30,7 +29,7 @@ def _stop_with_parent() -> None:
     """Stop like on SIGTERM when the pipe to the parent closes; that is the only sign a killed parent gives."""
 
     def wait() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):  # not through sys.stdin: its lock, held here, would abort the interpreter's end
             continue
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(LATE_SECONDS)
