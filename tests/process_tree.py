@@ -12,7 +12,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,18 @@ import asyncpg
 import psutil
 
 from fleetcast.embedded import run_file
+from tests.store.broadcast import move_time
 
 GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
+_STARTED: "list[tuple[Path, subprocess.Popen[bytes]]]" = []
 
 
-async def eventually(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 60.0) -> None:
     """Wait until something is so that other processes bring about."""
     try:
         async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - other processes give no signal
+            # Other processes give no signal.
+            while not (await found if isinstance(found := condition(), Awaitable) else found):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not within {seconds:g} s: {what}") from None
@@ -53,6 +57,7 @@ class ProcessTree:
                 stderr=err,
                 env=os.environ | ours | environment,
             )
+        _STARTED.append((home, self.process))
 
     @property
     def out(self) -> str:
@@ -92,6 +97,27 @@ class ProcessTree:
         await eventually(lambda: self.ended, f"the parent ends; it said: {self.err}", seconds)
         return int(self.process.returncode)
 
+    async def hastened_end(self) -> int:
+        """Wait for the end of a demo; when all that is left waits for the time of a retry, that time comes now."""
+        while not self.ended:
+            with contextlib.suppress(AssertionError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._hasten()
+            with contextlib.suppress(AssertionError):
+                await self.end(seconds=1.0)
+        return int(self.process.returncode)
+
+    async def _hasten(self) -> None:
+        connection = await asyncpg.connect(self.run_file().database_url, timeout=5)
+        try:
+            wait = await connection.fetchval(
+                "SELECT min(not_before) - fleetcast_now() FROM broadcast_messages WHERE is_open "
+                "HAVING bool_and(status = 'pending' AND not_before > fleetcast_now())"
+            )
+            if wait is not None and wait > timedelta():
+                await move_time(connection, wait)
+        finally:
+            await connection.close()
+
     def result(self) -> dict[str, Any]:
         """The JSON that it printed."""
         found = json.loads(self.out)
@@ -120,14 +146,6 @@ class ProcessTree:
         assert found is not None, "there is no run file"
         return found
 
-    async def ask(self, question: str) -> Any:
-        """One value from its database."""
-        connection = await asyncpg.connect(self.run_file().database_url)
-        try:
-            return await connection.fetchval(question)
-        finally:
-            await connection.close()
-
 
 def _kind(command: list[str]) -> str | None:
     if not command:
@@ -151,6 +169,11 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return found
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether nothing is in it."""
+    return not any(folder.iterdir())
+
+
 @contextlib.contextmanager
 def home_of_its_own(folder: Path, name: str) -> Iterator[Path]:
     """A data directory; afterwards nothing is left of it, and no process either."""
@@ -162,6 +185,9 @@ def home_of_its_own(folder: Path, name: str) -> Iterator[Path]:
         for process in processes_of(home):
             with contextlib.suppress(*GONE):
                 process.kill()
+        for where, ours in _STARTED:
+            if where.is_relative_to(home):
+                ours.wait(10)
         psutil.wait_procs(processes_of(home), timeout=10)
         shutil.rmtree(home, ignore_errors=True)
         shutil.rmtree(home.with_name(f"{name}.said"), ignore_errors=True)

@@ -5,12 +5,10 @@ simulator's ledger: once through the demo's own verdict, once read here as plain
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from random import Random
 from uuid import uuid4
@@ -23,7 +21,6 @@ from fleetcast.transports.simulator.behaviour import SendOutcome
 from fleetcast.transports.simulator.control import SimulatorControl
 from fleetcast.transports.simulator.ledger import Ledger, LedgerSummary, RecordKind
 from tests.process_tree import ProcessTree, eventually, home_of_its_own, processes_of
-from tests.store.broadcast import move_time
 
 KINDS = ("sender", "scheduler", "simulator", "postgres", "valkey", "parent")
 ROUNDS = 2
@@ -53,11 +50,7 @@ def demo(home: Path, leads: int, *, devices: int = 10, delays: tuple[float, floa
 
 async def to_its_end(run: ProcessTree, leads: int) -> dict[str, int]:
     """Wait for the verdict, check it and the ledger itself; returns the statuses."""
-    while not run.ended:
-        await hasten(run)
-        with contextlib.suppress(AssertionError):
-            await run.end(seconds=1.0)
-    assert await run.end() == 0, run.out + run.err
+    assert await run.hastened_end() == 0, run.out + run.err
     result = run.result()
     verdict = result["ledger"]
     assert (result["status"], result["violations"]) == ("finished", [])
@@ -74,25 +67,11 @@ async def to_its_end(run: ProcessTree, leads: int) -> dict[str, int]:
     return dict(result["by_status"])
 
 
-async def hasten(run: ProcessTree) -> None:
-    """When all that is left waits for the time of a retry, that time comes now."""
-    with contextlib.suppress(AssertionError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        connection = await asyncpg.connect(run.run_file().database_url, timeout=5)
-        try:
-            wait = await connection.fetchval(
-                "SELECT min(not_before) - fleetcast_now() FROM broadcast_messages WHERE is_open "
-                "HAVING bool_and(status = 'pending' AND not_before > fleetcast_now())"
-            )
-            if wait is not None and wait > timedelta():
-                await move_time(connection, wait)
-        finally:
-            await connection.close()
-
-
 async def all_gone(home: Path, seconds: float) -> None:
-    await eventually(
-        lambda: not processes_of(home), f"no process is left, but {[p.cmdline() for p in processes_of(home)]}", seconds
-    )
+    try:
+        await eventually(lambda: not processes_of(home), "no process is left", seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {processes_of(home)}") from None
 
 
 async def ask_at_rest(run: ProcessTree, question: str) -> int:
@@ -175,9 +154,7 @@ async def test_a_sender_killed_with_answers_outstanding_leaves_doubt_that_the_le
             stats = await simulator.stats()
             return bool(stats["held"] == slow and stats["counts"].get("no_answer_accepted", 0) - before == silent)
 
-        async with asyncio.timeout(30):
-            while not await outstanding():  # noqa: ASYNC110 - the simulator gives no signal
-                await asyncio.sleep(0.02)
+        await eventually(outstanding, "five sends wait for their answers", 30)
         (await run.child("sender")).kill()
     await to_its_end(run, leads)
     settled = await ask_at_rest(run, "SELECT count(*) FROM broadcast_messages WHERE resolution = 'ledger'")
