@@ -220,7 +220,8 @@ def test_every_delay_is_a_fresh_draw_between_the_bounds(seed: int, one: float, o
 
 
 def test_f11_a_hundred_rows_at_twenty_seconds_all_leave_although_only_ten_are_ever_in_the_window() -> None:
-    lanes, now, sent, waiting = one_lane(Pace(20, 20), ended=0.0), 0.0, [], list(range(100))
+    lanes, now, waiting = one_lane(Pace(20, 20), ended=0.0), 0.0, list(range(100))
+    sent: list[int] = []
     while len(sent) < 100:
         for device, room in lanes.asks():  # the dispatcher's part
             given, waiting = waiting[:room], waiting[room:]
