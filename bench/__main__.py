@@ -9,13 +9,14 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 
 from bench import fleet, growth, idle, lateness, pipeline, planning, report, usage
+from bench.figures import Figure
 from bench.outcome import Order, Outcome
 from bench.scale import SCALES
 from bench.stage import stage
@@ -36,7 +37,7 @@ APART = ("growth",)
 """Only by name: takes longer than all others together."""
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Fleetcast on this machine.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true", help="smaller and shorter, for a look")
@@ -45,7 +46,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--senders", type=int, default=1, help="sender processes of the pipeline")
     parser.add_argument("--statements", action="store_true", help="also PostgreSQL's time by statement")
     parser.add_argument("--scale", choices=SCALES, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     unknown = [name for name in given.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"there is no benchmark '{unknown[0]}'; there are {', '.join(BENCHMARKS)}")
@@ -66,54 +67,59 @@ def _tell(name: str) -> Callable[[str], None]:
     return lambda text: print(f"  {name} {time.monotonic() - begun:5.0f} s  {text}", flush=True)
 
 
-def main() -> int:
-    """Run what was asked for."""
-    given = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # clean up as for Ctrl-C
-    configure_logging(Settings(log_level="warning"), "bench")
+def main(words: Sequence[str] | None = None) -> int:
+    """Run what was asked for: the exit code."""
+    given = _arguments(words)
     names = given.names or [name for name in BENCHMARKS if name not in APART]
     scale = SCALES[given.scale or ("quick" if given.quick else "full")]
     path = given.report or report.FOLDER / ("growth.json" if names == ["growth"] else "report.json")
-    begun, load = datetime.now(UTC), usage.load()
-    print(f"{', '.join(names)} ({scale.name}); load of this machine {load:.2f}", flush=True)
+    load = round(usage.load(), 2)
+    print(f"{', '.join(names)} ({scale.name}); load of this machine {load}", flush=True)
     with stage({"shared_buffers": "16MB"}) as play:
         servers = asyncio.run(_server_versions(play.servers.database_url, play.servers.redis_url))
-    figures, details, settings, failed = [], {}, {}, {}
+    failed: dict[str, str] = {}
+    settings: dict[str, object] = {}
+    details: dict[str, object] = {}
+    more = {
+        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scale": scale.name,
+        "seed": given.seed,
+        "benchmarks": names,
+        "failed": failed,
+        "machine": report.machine() | {"load_before": load},
+        "versions": report.versions(servers),
+        "postgres_settings": settings,
+        "details": details,
+    }
+    figures: list[Figure] = []
     for name in names:
-        started, load_before = time.monotonic(), usage.load()
         order = Order(scale, given.seed, given.senders, given.statements, _tell(name))
         try:
-            outcome = BENCHMARKS[name](order)
+            outcome, quiet = _observed(BENCHMARKS[name], order)
         except Exception as error:  # the others are still worth having
             traceback.print_exc()
             failed[name] = f"{type(error).__name__}: {error}"
-            continue
-        figures += outcome.figures
-        settings[name] = dict(outcome.postgres_settings)
-        details[name] = outcome.details | {
-            "took_s": round(time.monotonic() - started, 1),
-            "load_before": round(load_before, 2),
-        }
-    found = report.as_json(
-        figures,
-        {
-            "begun": begun.isoformat(timespec="seconds"),
-            "scale": scale.name,
-            "seed": given.seed,
-            "benchmarks": names,
-            "failed": failed,
-            "machine": report.machine() | {"load_before": round(load, 2)},
-            "versions": report.versions(servers),
-            "postgres_settings": settings,
-            "details": details,
-        },
-    )
-    report.write(path, found)
+        else:
+            figures += outcome.figures
+            settings[name] = dict(outcome.postgres_settings)
+            details[name] = quiet | outcome.details
+        report.write(path, report.as_json(figures, more))
     print(f"\n{report.table(figures)}\n\nThe report is {path}.", flush=True)
     for name, why in failed.items():
         print(f"{name} could not be measured: {why}", file=sys.stderr, flush=True)
     return 1 if failed else 0
 
 
+def _observed(benchmark: Callable[[Order], Outcome], order: Order) -> tuple[Outcome, dict[str, object]]:
+    """Run it, and see how quiet the machine was: what others used of it meanwhile."""
+    begun, busy, own = time.monotonic(), usage.busy_seconds(), usage.own_seconds()
+    outcome = benchmark(order)
+    taken = time.monotonic() - begun
+    strangers = usage.busy_seconds() - busy - (usage.own_seconds() - own)
+    return outcome, {"took_s": round(taken, 1), "cores_used_by_strangers": round(strangers / taken, 2)}
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # clean up as for Ctrl-C
+    configure_logging(Settings(log_level="warning"), "bench")
     sys.exit(main())
