@@ -141,7 +141,7 @@ async def test_a_stopped_and_a_killed_tree_leave_no_process_and_go_on_at_the_nex
 
 
 async def test_a_sender_killed_with_answers_outstanding_leaves_doubt_that_the_ledger_settles(home: Path) -> None:
-    leads, slow, silent = 200, 3, 2
+    leads, slow, silent = 120, 3, 2
     run = demo(home, leads)
     await run.has_accepted(10)
     async with SimulatorControl(run.data / "run" / "simulator.sock") as simulator:
