@@ -18,7 +18,7 @@ from fleetcast.runtime import Runtime, open_runtime
 from fleetcast.services.demo import DemoPlan, start_demo
 from fleetcast.settings import load_settings
 from fleetcast.store import schema
-from fleetcast.web.app import free_port
+from fleetcast.web.address import free_port
 
 app = typer.Typer()
 

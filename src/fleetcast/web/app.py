@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -17,10 +16,10 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from fleetcast.errors import ConfigurationError, FleetcastError, NotFound, Unavailable
+from fleetcast.errors import FleetcastError, NotFound, Unavailable
 from fleetcast.runtime import Runtime
-from fleetcast.settings import Settings
 from fleetcast.web import rendering
+from fleetcast.web.address import listen
 from fleetcast.web.live import Live
 from fleetcast.web.pages import overview, probes
 from fleetcast.web.shield import HEADERS, Shield, is_loopback
@@ -120,48 +119,13 @@ class _Server(uvicorn.Server):
         self._tell()
 
 
-def free_port(settings: Settings) -> int:
-    """The port on which the dashboard can listen: the settings', or for 0 one that is free now.
-
-    Raises ConfigurationError, in one sentence, when it cannot listen on its address.
-    """
-    with _listen(settings.host, settings.port) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind now, so that a port in use is one sentence and not a log line of the server."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((host, port))
-        found.listen(128)
-        found.setblocking(False)
-    except OSError as error:
-        found.close()
-        if error.errno == errno.EADDRINUSE:
-            raise ConfigurationError(
-                f"Port {port} on {host} is in use: set PORT to a free one, or stop the program that has it."
-            ) from None
-        if error.errno == errno.EACCES:
-            raise ConfigurationError(
-                f"Port {port} needs rights this user does not have: set PORT to 1024 or more."
-            ) from None
-        raise ConfigurationError(
-            f"Cannot listen on {host}: set FLEETCAST_HOST to an address of this machine ({error.strerror or error})."
-        ) from None
-    return found
-
-
 async def serve(runtime: Runtime, stop: asyncio.Event, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve the dashboard until `stop` is set. `ready` is given the address once it listens (port 0: a free one).
 
     Raises ConfigurationError when the port or the address cannot be had.
     """
     host = runtime.settings.host
-    listener = _listen(host, runtime.settings.port)
+    listener = listen(host, runtime.settings.port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
     def started() -> None:
