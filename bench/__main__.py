@@ -4,7 +4,6 @@ Exits 0 when everything could be measured, whatever the figures are; 1 when a be
 """
 
 import argparse
-import asyncio
 import signal
 import sys
 import time
@@ -13,15 +12,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import asyncpg
-
 from bench import fleet, growth, idle, lateness, pipeline, planning, report, usage
 from bench.figures import Figure
 from bench.outcome import Order, Outcome
 from bench.scale import SCALES
-from bench.stage import stage
 from fleetcast.observability.logging import configure_logging
-from fleetcast.queue import client as redis_client
 from fleetcast.settings import Settings
 
 BENCHMARKS: dict[str, Callable[[Order], Outcome]] = {
@@ -53,15 +48,6 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return given
 
 
-async def _server_versions(database_url: str, redis_url: str) -> dict[str, str]:
-    connection = await asyncpg.connect(database_url)
-    try:
-        postgres = str(await connection.fetchval("SHOW server_version"))
-    finally:
-        await connection.close()
-    return {"postgresql": postgres, "valkey": await redis_client.check_server(redis_url)}
-
-
 def _tell(name: str) -> Callable[[str], None]:
     begun = time.monotonic()
     return lambda text: print(f"  {name} {time.monotonic() - begun:5.0f} s  {text}", flush=True)
@@ -75,9 +61,8 @@ def main(words: Sequence[str] | None = None) -> int:
     path = given.report or report.FOLDER / ("growth.json" if names == ["growth"] else "report.json")
     load = round(usage.load(), 2)
     print(f"{', '.join(names)} ({scale.name}); load of this machine {load}", flush=True)
-    with stage({"shared_buffers": "16MB"}) as play:
-        servers = asyncio.run(_server_versions(play.servers.database_url, play.servers.redis_url))
     failed: dict[str, str] = {}
+    versions = report.versions()
     settings: dict[str, object] = {}
     details: dict[str, object] = {}
     more = {
@@ -87,7 +72,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "benchmarks": names,
         "failed": failed,
         "machine": report.machine() | {"load_before": load},
-        "versions": report.versions(servers),
+        "versions": versions,
         "postgres_settings": settings,
         "details": details,
     }
@@ -101,6 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
             failed[name] = f"{type(error).__name__}: {error}"
         else:
             figures += outcome.figures
+            versions |= outcome.servers
             settings[name] = dict(outcome.postgres_settings)
             details[name] = quiet | outcome.details
         report.write(path, report.as_json(figures, more))

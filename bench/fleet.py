@@ -17,7 +17,7 @@ from bench.figures import judge
 from bench.fleet_verdict import Attempt, Verdict, judge_fleet
 from bench.outcome import Order, Outcome
 from bench.seeding import Fleet, launch, make_fleet
-from bench.stage import folder, until
+from bench.stage import folder, server_versions, until
 from fleetcast.cli.session import runner
 from fleetcast.embedded import children, run_file
 from fleetcast.embedded.account import Account
@@ -138,7 +138,9 @@ async def _run(running: Running, order: Order) -> Outcome:
         tell(f"all are online and planned; warming up for {scale.fleet_warm_up:g} s ...")
         await asyncio.sleep(scale.fleet_warm_up)
         tell(f"measuring for {scale.fleet_window:g} s ...")
-        return await _measure(running, runtime, order)
+        outcome = await _measure(running, runtime, order)
+    outcome.servers = await server_versions(running.told.database_url, running.told.redis_url)
+    return outcome
 
 
 async def _bring_online(runtime: Runtime) -> None:
@@ -165,7 +167,7 @@ async def _measure(running: Running, runtime: Runtime, order: Order) -> Outcome:
     after, others_after, ended = running.cpu(), running.cpu_of_others(), time.time()
     if running.parts() != parts or set(parts) != {"up", *PARTS}:
         raise RuntimeError(f"a part was started again in the window: {parts} became {running.parts()}")
-    await asyncio.sleep(2.0)  # attempts of the window end and are committed
+    await asyncio.sleep(1.0)  # attempts of the window end and are committed
     order.tell("judging ...")
     verdict = await _judge(running, runtime, begun, ended)
     used = {name: (after[name] - cpu[name]) / (ended - begun) for name in after}

@@ -1,6 +1,7 @@
 """Growth: whether a message costs the same in a small table and in a large one, with few devices and with many."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.figures import judge
@@ -48,10 +49,11 @@ class Size:
 def run(order: Order) -> Outcome:
     """Each size on fresh servers."""
     sizes = []
-    settings: dict[str, str] = {}
+    settings: Mapping[str, str] = {}
+    versions: Mapping[str, str] = {}
     for rows, devices in order.scale.growth:
         with stage({"shared_buffers": order.scale.shared_buffers}) as play:
-            settings = dict(play.postgres_settings)
+            settings, versions = play.postgres_settings, play.versions
             size = runner(_run(play, order, rows, devices))
         order.tell(
             f"{rows:>9,} rows {devices:>6,} devices: planning {size.planning_us:.1f} us a row, sending "
@@ -68,6 +70,7 @@ def run(order: Order) -> Outcome:
         ],
         {"runs": [size.details() for size in sizes]},
         settings,
+        versions,
     )
 
 
@@ -80,7 +83,5 @@ async def _run(play: Stage, order: Order, rows: int, devices: int) -> Size:
         taken = time.perf_counter() - begun
         spent = sum(play.cpu().values()) - sum(servers.values()) + time.process_time() - own
         await hold(runtime, workspace, campaign)
-        sending = await send_everything(
-            play, runtime, workspace, campaign, senders=order.senders, seconds=60 + rows / SLOWEST
-        )
+        sending = await send_everything(play, runtime, workspace, campaign, order, 60 + rows / SLOWEST)
     return Size(rows, devices, spent / rows * 1e6, taken, sending)

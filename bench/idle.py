@@ -31,7 +31,7 @@ def run(order: Order) -> Outcome:
     """Small campaigns, one after the other, each on devices that have never sent."""
     with stage({"shared_buffers": order.scale.shared_buffers}) as play:
         outcome = runner(_run(play, order))
-    outcome.postgres_settings = play.postgres_settings
+    outcome.postgres_settings, outcome.servers = play.postgres_settings, play.versions
     return outcome
 
 
@@ -43,7 +43,7 @@ async def _run(play: Stage, order: Order) -> Outcome:
             await connection.execute(_GROUPS, workspace)
             await settle(connection, "leads")
             with Parts(play, "sender", "scheduler") as parts:
-                await until_ready(connection, parts)
+                await until_ready(connection, parts, order.scale.moment)
                 order.tell(f"{devices} campaigns of one lead, each on another idle device ...")
                 await _launch_all(runtime, workspace, order, parts)
             rows = await connection.fetch(_MEASURED)

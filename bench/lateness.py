@@ -28,7 +28,7 @@ def run(order: Order) -> Outcome:
     """Warm up for most of a cycle, then look at a window."""
     with stage({"shared_buffers": order.scale.shared_buffers}) as play:
         outcome = runner(_run(play, order))
-    outcome.postgres_settings = play.postgres_settings
+    outcome.postgres_settings, outcome.servers = play.postgres_settings, play.versions
     return outcome
 
 
@@ -45,7 +45,7 @@ async def _run(play: Stage, order: Order) -> Outcome:
             await connection.execute(_SPREAD, timeout=300)
             await connection.execute("VACUUM (ANALYZE) devices", timeout=300)
             with Parts(play, "sender", "scheduler") as parts:
-                await until_ready(connection, parts)
+                await until_ready(connection, parts, order.scale.moment)
                 await resume_campaign(runtime, workspace, campaign, actor=ACTOR)
                 tell(f"warming up for {scale.late_warm_up:g} s ...")
                 await asyncio.sleep(scale.late_warm_up)

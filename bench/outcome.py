@@ -29,3 +29,5 @@ class Outcome:
     details: dict[str, object] = field(default_factory=dict)
     postgres_settings: Mapping[str, str] = field(default_factory=dict)
     """Beyond Fleetcast's defaults."""
+    servers: Mapping[str, str] = field(default_factory=dict)
+    """Versions of PostgreSQL and Valkey."""

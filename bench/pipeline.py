@@ -21,7 +21,7 @@ def run(order: Order) -> Outcome:
     """One pass of the bare loop, one of the pipeline, one of the bare loop again, on the same servers."""
     with stage(statements.settings(order.statements) | {"shared_buffers": order.scale.shared_buffers}) as play:
         outcome = runner(_run(play, order))
-    outcome.postgres_settings = play.postgres_settings
+    outcome.postgres_settings, outcome.servers = play.postgres_settings, play.versions
     return outcome
 
 
@@ -38,7 +38,7 @@ async def _run(play: Stage, order: Order) -> Outcome:
         campaign = await plan_and_hold(runtime, workspace)
         tell("pipeline ...")
         await statements.reset(runtime, order.statements)
-        sending = await send_everything(play, runtime, workspace, campaign, senders=order.senders, seconds=limit)
+        sending = await send_everything(play, runtime, workspace, campaign, order, limit)
         by_statement = await statements.read(runtime, order.statements, sending.rows)
         tell(f"{sending.rate:,.0f} msg/s; bare loop, second pass ...")
         bare_rates.append(await bare.run(seconds=limit))

@@ -69,7 +69,7 @@ def run(order: Order) -> Outcome:
     more = statements.settings(order.statements) | {"shared_buffers": order.scale.shared_buffers}
     with stage(more) as play:
         outcome = runner(_run(play, order))
-    outcome.postgres_settings = play.postgres_settings
+    outcome.postgres_settings, outcome.servers = play.postgres_settings, play.versions
     return outcome
 
 

@@ -33,10 +33,10 @@ def machine() -> dict[str, object]:
     }
 
 
-def versions(servers: Mapping[str, str]) -> dict[str, str]:
-    """What ran; `servers` says which PostgreSQL and Valkey."""
+def versions() -> dict[str, str]:
+    """What ran on our side; which servers, the benchmarks say."""
     names = ("fleetcast", "asyncpg", "redis", "uvloop")
-    return {name: version(name) for name in names} | {"python": platform.python_version()} | dict(servers)
+    return {name: version(name) for name in names} | {"python": platform.python_version()}
 
 
 def as_json(figures: Sequence[Figure], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Scale:
     growth: tuple[tuple[int, int], ...]
     """Rows and devices of each run of growth."""
     shared_buffers: str = "1500MB"
+    moment: float = 2.0
+    """Between the start of the parts and the measurement, so that starting is not measured."""
 
 
 FULL = Scale(
@@ -87,5 +89,6 @@ TINY = Scale(
     late_window=3,
     growth=((500, 40), (1_000, 40)),
     shared_buffers="64MB",
+    moment=0.3,
 )
 SCALES = {scale.name: scale for scale in (FULL, QUICK, TINY)}

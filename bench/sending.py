@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bench import usage
+from bench.outcome import Order
 from bench.seeding import ACTOR
 from bench.stage import Parts, Stage, until
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
@@ -111,7 +112,7 @@ class Sending:
 
 
 async def send_everything(
-    stage: Stage, runtime: Runtime, workspace: WorkspaceId, campaign: CampaignId, *, senders: int, seconds: float
+    stage: Stage, runtime: Runtime, workspace: WorkspaceId, campaign: CampaignId, order: Order, seconds: float
 ) -> Sending:
     """Start the real parts, let the held campaign go, and wait until its last row is sent; then check it all.
 
@@ -120,8 +121,8 @@ async def send_everything(
     async with runtime.db.connection() as connection:
         total: int = await connection.fetchval("SELECT count(*) FROM broadcast_messages WHERE status = 'pending'")
         before = await Table.read(connection)
-        with Parts(stage, *["sender"] * senders, "scheduler") as parts:
-            await until_ready(connection, parts)
+        with Parts(stage, *["sender"] * order.senders, "scheduler") as parts:
+            await until_ready(connection, parts, order.scale.moment)
             cpu = stage.cpu() | parts.cpu()
             backends = await _backends(connection)
             wal = await connection.fetchval("SELECT pg_current_wal_lsn()")
@@ -154,8 +155,8 @@ async def send_everything(
         )
 
 
-async def until_ready(connection: Connection, parts: Parts) -> None:
-    """Every shard has its sender, and the dispatcher listens; then a moment, so that starting is not measured."""
+async def until_ready(connection: Connection, parts: Parts, moment: float) -> None:
+    """Every shard has its sender, and the dispatcher listens; then `moment` seconds more."""
 
     async def leased() -> bool:
         owned = await connection.fetchval("SELECT count(*) FROM shards WHERE expires_at > fleetcast_now()")
@@ -165,7 +166,7 @@ async def until_ready(connection: Connection, parts: Parts) -> None:
         return bool(owned == 64 and listening)
 
     await until(leased, "the senders hold all shards and the scheduler runs", seconds=READY_SECONDS, parts=parts)
-    await asyncio.sleep(2.0)
+    await asyncio.sleep(moment)
 
 
 async def _follow(

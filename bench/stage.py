@@ -16,7 +16,9 @@ from pathlib import Path
 
 from bench import usage
 from fleetcast.embedded.servers import EmbeddedServers
+from fleetcast.queue import client as redis_client
 from fleetcast.settings import Settings
+from fleetcast.store import connection as postgres_client
 from fleetcast.store.schema import migrate
 
 POSTGRES = {"shared_buffers": "1500MB", "max_wal_size": "8GB"}
@@ -32,6 +34,8 @@ class Stage:
     servers: EmbeddedServers
     settings: Settings
     postgres_settings: Mapping[str, str]
+    versions: Mapping[str, str]
+    """Of PostgreSQL and Valkey."""
 
     @property
     def database_url(self) -> str:
@@ -60,7 +64,7 @@ def stage(more: Mapping[str, str] | None = None) -> Iterator[Stage]:
     """Servers for one benchmark; `more` goes over `POSTGRES`."""
     given = POSTGRES | dict(more or {})
     with folder() as place, EmbeddedServers(place / "servers", postgres_settings=given) as servers:
-        asyncio.run(migrate(servers.database_url))
+        versions = asyncio.run(_prepared(servers.database_url, servers.redis_url))
         node = place / "node"
         node.mkdir()
         settings = Settings(
@@ -69,7 +73,20 @@ def stage(more: Mapping[str, str] | None = None) -> Iterator[Stage]:
             data=node,
             log_level="warning",
         )
-        yield Stage(servers, settings, given)
+        yield Stage(servers, settings, given, versions)
+
+
+async def _prepared(database_url: str, redis_url: str) -> dict[str, str]:
+    await migrate(database_url)
+    return await server_versions(database_url, redis_url)
+
+
+async def server_versions(database_url: str, redis_url: str) -> dict[str, str]:
+    """Which PostgreSQL and which Valkey answer there."""
+    return {
+        "postgresql": await postgres_client.check_server(database_url),
+        "valkey": await redis_client.check_server(redis_url),
+    }
 
 
 class Parts:
