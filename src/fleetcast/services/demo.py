@@ -108,7 +108,7 @@ async def _import(runtime: Runtime, workspace: Workspace, devices: list[Device],
     with EXAMPLE.open(newline="", encoding="utf-8") as file:
         header, *rows = islice(csv.reader(file), leads + 1)
     added = rejected = 0
-    with tempfile.TemporaryDirectory(prefix="fleetcast-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="demo-", dir=runtime.settings.data) as folder:
         for n, device in enumerate(devices):
             path = Path(folder) / f"{n}.csv"
             with path.open("w", newline="", encoding="utf-8") as part:
