@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
+from tests.workbook import write_workbook
 
 
 @pytest.fixture
@@ -39,6 +40,14 @@ def test_leads_go_in_and_come_out_again(shop: Command, tmp_path: Path) -> None:
     assert "2 leads" in said.out
     again = json.loads(shop("leads", "import", str(copy), "--device", "Counter", "--json").out)
     assert (again["unchanged"], again["rows"]) == (2, 2)
+
+
+def test_a_sheet_of_a_workbook_goes_in(shop: Command, tmp_path: Path) -> None:
+    file = write_workbook(tmp_path / "people.xlsx", {"Notes": [["x"]], "People": [["phone"], [60123456789]]})
+    ended = shop("leads", "import", str(file), "--device", "Counter", "--sheet", "People")
+    assert ended.code == 0, ended.err
+    assert "Excel workbook, the sheet 'People'" in ended.out
+    assert "+60123456789" in shop("leads", "export").out
 
 
 def test_a_file_without_one_usable_row_ends_with_exit_code_two(shop: Command, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from fleetcast.runtime import Runtime
 from fleetcast.services import lead_export
 from fleetcast.services.devices import add_device
 from fleetcast.services.lead_export import cells, export_leads, header
-from fleetcast.services.lead_files import Row, open_lead_file
+from fleetcast.services.lead_files import open_lead_file
 from fleetcast.services.lead_import import import_leads
+from fleetcast.services.lead_rows import Row
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import leads
 

@@ -42,6 +42,7 @@ async def import_command(
     *,
     device: str,
     workspace: str | None = None,
+    sheet: str | None = None,
     dry_run: bool = False,
     consent: str | None = None,
     rejected: Path | None = None,
@@ -62,6 +63,7 @@ async def import_command(
             where.id,
             target.id,
             file,
+            sheet=sheet,
             dry_run=dry_run,
             consent_source=consent,
             rejected_path=rejected,
@@ -85,7 +87,8 @@ async def export_command(
 
 
 def _show(report: ImportReport, file: Path, rejected: Path | None) -> None:
-    say(f"{file.name}: {report.encoding}, separated by {report.delimiter}.")
+    kind = f"the sheet '{report.sheet}'" if report.sheet else f"separated by {report.delimiter}"
+    say(f"{file.name}: {report.encoding}, {kind}.")
     table(["column", "becomes"], [(k, v or "(left out)") for k, v in report.columns.items()])
     say("Nothing was written; this is what an import would do:" if report.dry_run else "Imported:", style="bold")
     counts = (
@@ -111,9 +114,10 @@ def _show(report: ImportReport, file: Path, rejected: Path | None) -> None:
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="A CSV file with headings; one of them is the phone.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="CSV or Excel (.xlsx) with headings, one the phone.", metavar="FILE")],
     device: Annotated[str, typer.Option("--device", "-d", help="Name of the device that writes to these people.")],
     workspace: WorkspaceOption = None,
+    sheet: Annotated[str | None, typer.Option(help="Which sheet of a workbook; else the first.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
     consent: Annotated[
         str | None, typer.Option(help="Where everybody in the file agreed to be written to, in words.")
@@ -121,14 +125,21 @@ def import_file(
     rejected: Annotated[Path | None, typer.Option(help="Write rejected rows to this file, with the reason.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import leads from a CSV file. Good rows go in together, bad rows are listed.
+    """Import leads from a CSV file or an Excel workbook. Good rows go in together, bad rows are listed.
 
     Numbers without a country code are read with the device's country, else the workspace's. A lead that is there
     already keeps what the file does not say. Exit code 2 when there were rows and none could be used.
     """
     report = with_runtime(
         lambda runtime: import_command(
-            runtime, file, device=device, workspace=workspace, dry_run=dry_run, consent=consent, rejected=rejected
+            runtime,
+            file,
+            device=device,
+            workspace=workspace,
+            sheet=sheet,
+            dry_run=dry_run,
+            consent=consent,
+            rejected=rejected,
         )
     )
     if as_json:

@@ -1,4 +1,4 @@
-"""Reading a lead file: whatever a spreadsheet, a CRM or a script saved becomes rows of cells with their line numbers.
+"""Opening a lead file and reading CSV: whatever a spreadsheet, a CRM or a script saved becomes rows of cells.
 
 Separate from the import because what can be wrong with a file has nothing to do with what is in the database. Reads
 line by line, so memory does not grow with the file; a quote that is never closed costs one row, not the rest.
@@ -9,7 +9,6 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -17,6 +16,8 @@ from typing import Self
 
 from fleetcast.domain.lead_columns import MAX_COLUMNS, Headings, recognise, recognised
 from fleetcast.errors import InvalidInput, Problem
+from fleetcast.services.lead_rows import BadRow, LeadFile, Row
+from fleetcast.services.lead_workbooks import WorkbookFile
 
 MAX_LINE_CHARS = 1_000_000
 MAX_ROW_CHARS = 120_000
@@ -25,10 +26,10 @@ MAX_ROW_LINES = 1_000
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 _CHUNK = 1 << 20
+_ZIP = b"PK\x03\x04"
 _UNDEFINED_IN_1252 = bytes([0x81, 0x8D, 0x8F, 0x90, 0x9D])
 _FOREIGN = {
-    b"PK\x03\x04": "an Excel workbook or a ZIP archive",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook of the old kind (.xls) or one with a password",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a compressed file",
     b"SQLite format 3": "a database",
@@ -37,26 +38,8 @@ _TOLD = re.compile(r'"?sep=(\S?)"?[\t ]*[\r\n]*', re.IGNORECASE)
 _SAVE_AS = "in the spreadsheet, choose Save as, CSV UTF-8"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the file."""
-
-    line: int
-    """The physical line it starts on, from 1."""
-    cells: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that cannot even be split into cells."""
-
-    problem: Problem
-    text: str
-    """As it stands in the file."""
-
-
-class LeadFile:
-    """An open lead file: what it was found to be, and its rows. Made by `open_lead_file`; close it with `with`."""
+class CsvFile:
+    """An open CSV file. Made by `open_lead_file`; close it with `with`."""
 
     def __init__(self, raw: BufferedReader, size: int, encoding: str) -> None:
         self._raw = raw
@@ -65,6 +48,7 @@ class LeadFile:
         self.size = size
         """Bytes."""
         self.encoding = encoding
+        self.sheets: tuple[str, ...] = ()
         first, self.delimiter = self._first_row()
         self.headings: Headings = recognise(_split(first, self.delimiter, self._header_line))
 
@@ -136,7 +120,7 @@ class LeadFile:
             except StopIteration:
                 return
             except (csv.Error, _Endless) as error:
-                yield BadRow(Problem(start, "", _quote_problem(error, held)), held[0].rstrip("\r\n"))
+                yield BadRow(Problem(start, "", _quote_problem(error, held)), [held[0].rstrip("\r\n")])
                 # Only the row's first line is given up: what an open quote swallowed is read again.
                 again.extendleft(reversed(held[1:]))
                 start += 1
@@ -184,7 +168,7 @@ def _encoding_of(raw: BufferedReader) -> str:
     start = raw.read(4096)
     for mark, what in _FOREIGN.items():
         if start.startswith(mark):
-            raise InvalidInput("file", f"this is {what}, not a CSV file; {_SAVE_AS}")
+            raise InvalidInput("file", f"this is {what}, neither a CSV file nor an Excel workbook (.xlsx); {_SAVE_AS}")
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raw.seek(0)
         return "utf-16"
@@ -212,15 +196,20 @@ def _encoding_of(raw: BufferedReader) -> str:
     return "cp1252"
 
 
-def open_lead_file(path: Path) -> LeadFile:
-    """Open a CSV file: encoding, delimiter and headings are found here, rows are read by `LeadFile.rows`.
+def open_lead_file(path: Path, *, sheet: str | None = None) -> LeadFile:
+    """Open a CSV file or an Excel workbook; which of them it is, its bytes say and not its name.
 
-    Reads the file once for its encoding and once for its rows. Raises InvalidInput("file" or "columns", …) when it
-    cannot be read, is not a CSV file, is empty, or has no phone column.
+    `sheet` names a sheet of a workbook, else its first one is read. Headings are found here, rows are read by
+    `LeadFile.rows`. Raises InvalidInput("file", "sheet" or "columns", …) when it cannot be read, is neither of both,
+    is empty, or has no phone column.
     """
     raw = _opened(path)
     try:
-        return LeadFile(raw, path.stat().st_size, _encoding_of(raw))
+        if raw.peek(len(_ZIP)).startswith(_ZIP):
+            return WorkbookFile(raw, sheet)
+        if sheet is not None:
+            raise InvalidInput("sheet", "a CSV file has no sheets; leave the sheet out")
+        return CsvFile(raw, path.stat().st_size, _encoding_of(raw))
     except BaseException:
         raw.close()
         raise
@@ -230,7 +219,7 @@ def _opened(path: Path) -> BufferedReader:
     try:
         mode = path.stat().st_mode
         if S_ISDIR(mode):
-            raise InvalidInput("file", f"{path} is a folder; name a CSV file in it")
+            raise InvalidInput("file", f"{path} is a folder; name a file in it")
         if not S_ISREG(mode):  # opening a pipe would wait for its writer
             raise InvalidInput("file", f"{path} is not an ordinary file; save the leads to one first")
         return path.open("rb")

@@ -20,7 +20,8 @@ from fleetcast.domain.lead import Consent, Lead
 from fleetcast.domain.lead_columns import MAX_ATTRIBUTES, REPORT_COLUMNS, RowParser, RowRefused
 from fleetcast.errors import InvalidInput, NotFound, Problem
 from fleetcast.runtime import Runtime
-from fleetcast.services.lead_files import DELIMITERS, BadRow, LeadFile, open_lead_file
+from fleetcast.services.lead_files import DELIMITERS, open_lead_file
+from fleetcast.services.lead_rows import BadRow, LeadFile
 from fleetcast.store import audit, lead_merge
 from fleetcast.store.connection import Connection
 from fleetcast.store.lead_merge import StagedRow
@@ -63,6 +64,8 @@ class ImportReport:
     """The first of the refused rows, in the order of the file."""
     encoding: str
     delimiter: str
+    sheet: str | None
+    """The sheet of a workbook that was read."""
     columns: dict[str, str]
     """Each heading and what it was taken for; '' for left out."""
     dry_run: bool
@@ -147,7 +150,7 @@ class _Reading:
         for row in islice(self._rows, CHUNK):
             ended = False
             if isinstance(row, BadRow):
-                self._rejected.add(row.problem, [row.text])
+                self._rejected.add(row.problem, row.cells)
                 continue
             try:
                 lead = self._parser.parse(row.cells)
@@ -184,14 +187,16 @@ async def import_leads(
     device_id: DeviceId,
     path: Path,
     *,
+    sheet: str | None = None,
     dry_run: bool = False,
     consent_source: str | None = None,
     rejected_path: Path | None = None,
     progress: Callable[[ImportProgress], None] | None = None,
     actor: str = "system",
 ) -> ImportReport:
-    """Import a CSV file into a device of the workspace and tell the planner.
+    """Import a CSV file or a sheet of a workbook into a device of the workspace and tell the planner.
 
+    `sheet` names a sheet of a workbook, else its first one is read.
     `consent_source` says where everybody in the file agreed to be written to; a refusal, stored or in the file, still
     holds. `rejected_path` receives every refused row with line, column and reason, ready to be corrected and imported.
     `dry_run` reads everything and writes nothing. Raises InvalidInput for a file that cannot be used at all, NotFound
@@ -204,7 +209,7 @@ async def import_leads(
     if device is None:
         raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
     with (
-        await asyncio.to_thread(open_lead_file, path) as file,
+        await asyncio.to_thread(open_lead_file, path, sheet=sheet) as file,
         _rejected(rejected_path, path) as rejected,
     ):
         reading = _Reading(file, device.region, rejected, all_agreed=consent_source is not None)
@@ -239,6 +244,7 @@ async def import_leads(
                     problems=tuple(rejected.problems),
                     encoding=file.encoding,
                     delimiter=DELIMITERS.get(file.delimiter, file.delimiter),
+                    sheet=file.sheets[0] if file.sheets else None,
                     columns={h.text: h.column.value if h.column else h.key for h in file.headings.columns},
                     dry_run=dry_run,
                 )
