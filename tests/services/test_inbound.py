@@ -1,13 +1,21 @@
 """What comes in from transports, and what it may change."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
+import pytest
+
 from fleetcast.domain.device import DeviceState
-from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.domain.identifiers import Reference, WorkspaceId
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import add_device, find_device
-from fleetcast.services.inbound import receive
-from fleetcast.transports.base import StateChange
+from fleetcast.services.inbound import receive, settle_waiting
+from fleetcast.store import transitions
+from fleetcast.store.connection import Connection
+from fleetcast.store.invariants import broken_invariants
+from fleetcast.store.transitions import SentResult
+from fleetcast.transports.base import Receipt, ReceiptKind, Reply, StateChange
+from tests.store.broadcast import Broadcast, make_broadcast
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -24,3 +32,116 @@ async def test_a_session_that_was_taken_over_does_not_speak_for_the_device(
     lost = StateChange("three", device.id, DeviceState.OFFLINE, AT, "the connection was lost")
     await receive(runtime, "install", [lost])
     assert (await find_device(runtime, workspace, "sales")).state is DeviceState.OFFLINE
+
+
+@pytest.fixture
+async def connection(runtime: Runtime) -> AsyncIterator[Connection]:
+    async with runtime.db.connection() as connection:
+        yield connection
+
+
+@pytest.fixture
+async def cast(connection: Connection, workspace: WorkspaceId) -> Broadcast:
+    made = await make_broadcast(connection, workspace)
+    await made.queue(connection)
+    return made
+
+
+def receipt(cast: Broadcast, n: int, kind: ReceiptKind, *, ours: bool = True) -> Receipt:
+    message = cast.messages[n]
+    return Receipt(
+        f"{kind}-{n}",
+        cast.devices[n % 2],
+        f"provider-{message}",
+        kind,
+        AT,
+        Reference(f"test-{message}-1") if ours else None,
+        cast.phones[n],
+    )
+
+
+async def row(connection: Connection, message: int) -> tuple[str, str, str | None]:
+    found = await connection.fetchrow(
+        "SELECT status::text, delivery::text, resolution FROM broadcast_messages WHERE id = $1", message
+    )
+    assert found is not None
+    return tuple(found)
+
+
+async def waiting(connection: Connection) -> int:
+    count: int = await connection.fetchval("SELECT count(*) FROM inbox WHERE processed_at IS NULL")
+    return count
+
+
+async def test_a_receipt_that_comes_before_the_answer_is_proof_and_the_answer_then_changes_nothing(
+    runtime: Runtime, connection: Connection, cast: Broadcast
+) -> None:
+    [claimed] = await cast.claim(connection, cast.messages[0])
+    await receive(runtime, "test", [receipt(cast, 0, ReceiptKind.DELIVERED)])
+    assert await row(connection, cast.messages[0]) == ("sent", "delivered", "receipt")
+    answer = SentResult(claimed.id, 1, claimed.epoch, f"provider-{claimed.id}", claimed.now, b"sha")
+    assert await transitions.record_sent(connection, [answer], []) == 0
+    assert await settle_waiting(runtime, "test") == 1
+    assert await waiting(connection) == 0
+    assert await connection.fetchval("SELECT finished_at FROM broadcast_messages WHERE id = $1", claimed.id)
+    assert await broken_invariants(connection) == []
+
+
+async def test_a_receipt_without_our_reference_waits_for_its_message(
+    runtime: Runtime, connection: Connection, cast: Broadcast
+) -> None:
+    [claimed] = await cast.claim(connection, cast.messages[0])
+    await receive(runtime, "test", [receipt(cast, 0, ReceiptKind.READ, ours=False)])
+    assert await row(connection, cast.messages[0]) == ("sending", "none", None)
+    answer = SentResult(claimed.id, 1, claimed.epoch, f"provider-{claimed.id}", claimed.now, b"sha")
+    await transitions.record_sent(connection, [answer], [])
+    assert await settle_waiting(runtime, "test") == 1
+    assert await row(connection, cast.messages[0]) == ("sent", "read", "answer")
+
+
+async def test_receipts_repeated_and_out_of_order_only_ever_grow(
+    runtime: Runtime, connection: Connection, cast: Broadcast
+) -> None:
+    await cast.send(connection, cast.messages[0])
+    read, delivered = receipt(cast, 0, ReceiptKind.READ), receipt(cast, 0, ReceiptKind.DELIVERED)
+    for events in ([read], [delivered], [read, read], [delivered, read]):
+        await receive(runtime, "test", events)
+        assert (await row(connection, cast.messages[0]))[1] == "read"
+    counters = await connection.fetch(
+        "SELECT counter, sum(n) FROM campaign_tallies WHERE counter IN ('delivered', 'read') GROUP BY 1 ORDER BY 1"
+    )
+    assert [tuple(c) for c in counters] == [("delivered", 1), ("read", 1)]
+
+
+async def test_of_several_failures_after_acceptance_each_finds_its_own_message(
+    runtime: Runtime, connection: Connection, cast: Broadcast
+) -> None:
+    await cast.send(connection, cast.messages[0])
+    await cast.claim(connection, cast.messages[1])
+    early = receipt(cast, 1, ReceiptKind.FAILED, ours=False)
+    await receive(runtime, "test", [receipt(cast, 0, ReceiptKind.FAILED), early])
+    assert (await row(connection, cast.messages[0]))[0] == "failed"
+    assert await waiting(connection) == 1, "the early one waits for its message"
+
+
+async def test_a_reference_of_another_installation_is_no_proof(
+    runtime: Runtime, connection: Connection, cast: Broadcast
+) -> None:
+    await cast.claim(connection, cast.messages[0])
+    await receive(runtime, "another", [receipt(cast, 0, ReceiptKind.DELIVERED)])
+    assert (await row(connection, cast.messages[0]))[0] == "sending"
+
+
+async def test_a_stop_word_is_stored_once_and_suppresses_in_the_same_transaction(
+    runtime: Runtime, connection: Connection, cast: Broadcast, workspace: WorkspaceId
+) -> None:
+    stop = Reply("reply-1", cast.devices[0], cast.phones[0], " STOP. ", AT)
+    hello = Reply("reply-2", cast.devices[0], cast.phones[1], "Stop by any time!", AT)
+    for _ in range(2):
+        await receive(runtime, "test", [stop, hello])
+    assert (await row(connection, cast.messages[0]))[0] == "skipped"
+    assert (await row(connection, cast.messages[1]))[0] == "queued"
+    assert await connection.fetchval("SELECT count(*) FROM inbox WHERE kind = 'reply'") == 2
+    found = await connection.fetch("SELECT recipient, source FROM suppressions WHERE workspace_id = $1", workspace)
+    assert [tuple(f) for f in found] == [(cast.phones[0], "reply")]
+    assert await broken_invariants(connection) == []

@@ -77,7 +77,11 @@ class Leases:
         self.epochs = now_held
         if gained or lost:
             log.info("leases changed", held=len(now_held), gained=len(gained), lost=len(lost))
-            await self._on_change(gained, lost)
+            try:
+                await self._on_change(gained, lost)
+            except Unavailable:
+                self.epochs = held  # what was not taken over is found again as gained at the next turn
+                raise
 
     async def release(self) -> None:
         """Give everything back, so that another sender need not wait for the end of the lease."""

@@ -9,7 +9,7 @@ and a task exists only while an attempt waits for its answer.
 import asyncio
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import partial
 from random import Random
 
@@ -76,7 +76,6 @@ class Sender:
         self._due = asyncio.Event()
         self._reread = asyncio.Event()
         self._under_way: dict[int, asyncio.Task[None]] = {}
-        self._stopping = False
 
     # -- shards and devices
 
@@ -94,15 +93,12 @@ class Sender:
             await self._spool.replay(connection)
             orphans = await shards.orphans(connection, gained)
             rows = await shards.lanes(connection, gained)
-        await self._place(rows)
         for device, messages in orphans.items():
-            lane = self._lanes.get(device)
-            if lane is not None:
-                lane.blocked = True
-                self._orphans.update(dict.fromkeys(messages, device))
+            self._orphans.update(dict.fromkeys(messages, device))
+        await self._place(rows, blocked=orphans.keys())
         self._reread.set()
 
-    async def _place(self, rows: Iterable[LaneRow]) -> None:
+    async def _place(self, rows: Iterable[LaneRow], blocked: Container[int] = ()) -> None:
         now = asyncio.get_running_loop().time()
         for row in rows:
             kind = TransportKind(row.transport)
@@ -114,7 +110,8 @@ class Sender:
                 continue
             ended = now - row.rested if row.rested is not None else float("-inf")
             pace = Pace(row.min_delay, row.max_delay)
-            self._lanes.open(row.id, row.shard, pace, ended=ended, ready=row.is_ready, now=now)
+            lane = self._lanes.open(row.id, row.shard, pace, ended=ended, ready=row.is_ready, now=now)
+            lane.blocked = lane.blocked or row.id in blocked
             if row.id not in self._kind_of:
                 self._kind_of[row.id] = kind
                 phone = None if row.phone is None else Phone(row.phone)
@@ -217,8 +214,7 @@ class Sender:
             by_device.setdefault(row.device, []).append((row.id, row.campaign))
         strange = [d for d, ids in by_device.items() if not self._lanes.offer(d, ids, now)]
         if strange and self.leases.epochs:
-            async with self._runtime.db.connection() as connection:
-                await self._place(await shards.lanes(connection, list(self.leases.epochs), strange))
+            await self._refresh(strange, [])
             for device in strange:
                 self._lanes.offer(device, by_device[device], now)
         self._due.set()

@@ -38,39 +38,33 @@ async def receive(runtime: Runtime, install: str, events: Sequence[Inbound]) -> 
 
 
 async def _receipts(connection: Connection, install: str, receipts: Sequence[Receipt]) -> None:
-    moving = [r for r in receipts if r.kind is not ReceiptKind.FAILED]
-    matched = await inbox.apply_receipts(connection, [(r.device, r.provider_id, r.kind, r.at) for r in moving])
-    early = [r for r in receipts if r.kind is ReceiptKind.FAILED or (r.device, r.provider_id) not in matched]
-    if not early:
-        return
-    proof = {}
-    for receipt in early:
+    """Apply receipts whose message is known; take the others as evidence of their attempt; keep what is still early."""
+    left = await _apply(connection, receipts)
+    proof: dict[int, Evidence] = {}
+    for receipt in left:
         attempt = parse_reference(install, receipt.reference)
         if attempt is not None:
             proof[attempt[0]] = Evidence(*attempt, receipt.provider_id, receipt.at)
-    if proof:
-        await transitions.confirm_sent(connection, list(proof.values()), Resolution.RECEIPT)
-        again = [r for r in early if r.kind is not ReceiptKind.FAILED]
-        matched |= await inbox.apply_receipts(connection, [(r.device, r.provider_id, r.kind, r.at) for r in again])
-    failed = [(r.device, r.provider_id) for r in early if r.kind is ReceiptKind.FAILED]
-    found = await inbox.messages_of(connection, failed) if failed else []
-    if found:
-        await transitions.fail_later(connection, found)
-    left = [
-        r
-        for r in early
-        if (r.kind is ReceiptKind.FAILED and not found)
-        or (r.kind is not ReceiptKind.FAILED and (r.device, r.provider_id) not in matched)
+    if proof and await transitions.confirm_sent(connection, list(proof.values()), Resolution.RECEIPT):
+        left = await _apply(connection, left)
+    early = [
+        Kept(r.device, r.at, r.kind, r.event_id, provider_id=r.provider_id, reference=r.reference, sender=r.recipient)
+        for r in left
     ]
-    await inbox.keep(
-        connection,
-        [
-            Kept(
-                r.device, r.at, r.kind, r.event_id, provider_id=r.provider_id, reference=r.reference, sender=r.recipient
-            )
-            for r in left
-        ],
-    )
+    await inbox.keep(connection, early)
+
+
+async def _apply(connection: Connection, receipts: Sequence[Receipt]) -> list[Receipt]:
+    """Move delivery, or fail what failed after acceptance. Returns the receipts that have no message yet."""
+    moving = [r for r in receipts if r.kind is not ReceiptKind.FAILED]
+    failing = [r for r in receipts if r.kind is ReceiptKind.FAILED]
+    matched = await inbox.apply_receipts(connection, [(r.device, r.provider_id, r.kind, r.at) for r in moving])
+    found = await inbox.messages_of(connection, [(r.device, r.provider_id) for r in failing])
+    if found:
+        await transitions.fail_later(connection, list(found.values()))
+    return [
+        r for r in receipts if (r.device, r.provider_id) not in (found if r.kind is ReceiptKind.FAILED else matched)
+    ]
 
 
 async def _reply(runtime: Runtime, reply: Reply) -> None:
@@ -144,7 +138,7 @@ async def _settle(connection: Connection, install: str, rows: Sequence[Waiting])
         if row.kind == ReceiptKind.FAILED and row.provider_id:
             found = await inbox.messages_of(connection, [(row.device, row.provider_id)])
             if found:
-                await transitions.fail_later(connection, found)
+                await transitions.fail_later(connection, list(found.values()))
                 effects[row.id] = "applied"
     return effects
 

@@ -63,8 +63,8 @@ KNOWN = """
 SELECT b.id, b.status, b.provider_id, b.device_id FROM unnest($1::bigint[]) AS u (id)
 JOIN broadcast_messages b ON b.id = u.id"""
 
-SENT_IDS = """
-SELECT b.id FROM unnest($1::bigint[], $2::text[]) AS u (device_id, provider_id)
+MESSAGES_OF = """
+SELECT b.device_id, b.provider_id, b.id FROM unnest($1::bigint[], $2::text[]) AS u (device_id, provider_id)
 JOIN broadcast_messages b ON b.device_id = u.device_id AND b.provider_id = u.provider_id"""
 
 FILL_END = """
@@ -149,10 +149,12 @@ async def overdue(connection: Connection, age: timedelta) -> int:
     return len(await connection.fetch(OVERDUE, age))
 
 
-async def messages_of(connection: Connection, pairs: Sequence[tuple[int, str]]) -> list[int]:
-    """The messages that carry these (device, provider id)."""
-    rows = await connection.fetch(SENT_IDS, [p[0] for p in pairs], [p[1] for p in pairs])
-    return [row["id"] for row in rows]
+async def messages_of(connection: Connection, pairs: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """(device, provider id) → the message that carries it; pairs without one are left out."""
+    if not pairs:
+        return {}
+    rows = await connection.fetch(MESSAGES_OF, [p[0] for p in pairs], [p[1] for p in pairs])
+    return {(row["device_id"], row["provider_id"]): row["id"] for row in rows}
 
 
 async def known(connection: Connection, messages: Sequence[int]) -> dict[int, tuple[str, str | None]]:
