@@ -50,6 +50,34 @@ def test_a_sheet_of_a_workbook_goes_in(shop: Command, tmp_path: Path) -> None:
     assert "+60123456789" in shop("leads", "export").out
 
 
+def test_columns_are_mapped_previewed_and_a_bad_row_stops_all(shop: Command, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("Fon,Who,Internal\n012-345 6789,Anna,1\n12,Ben,2\n")
+    options = (str(file), "--device", "Counter", "--map", "phone=Fon", "--map", "name=Who", "--map", "-=Internal")
+    seen = shop("leads", "preview", *options)
+    assert seen.code == 0, seen.err
+    assert "utf-8-sig, separated by comma" in seen.out
+    assert "(left out)" in seen.out
+    assert "+60123456789" in seen.out
+    assert "is too short" in seen.out.replace("\n", " ")
+    found = json.loads(shop("leads", "preview", *options, "--rows", "1", "--json").out)
+    assert (found["more"], found["rows"][0]["lead"]["name"]) == (True, "Anna")
+    stopped = shop("leads", "import", *options, "--all-or-nothing")
+    assert stopped.code == 2
+    assert "Nothing was written, because rows were rejected" in stopped.out
+    assert "+60123456789" not in shop("leads", "export").out
+    assert shop("leads", "import", *options).code == 0
+    assert "Anna" in shop("leads", "export").out
+    for wrong, words in (
+        ("phone", "is not like phone="),
+        ("name=Nobody", "no heading 'Nobody'"),
+        ("x=Fon", "is used twice"),
+    ):
+        ended = shop("leads", "import", *options, "--map", wrong)
+        assert ended.code == 2
+        assert words in ended.err.replace("\n", " ")
+
+
 def test_a_file_without_one_usable_row_ends_with_exit_code_two(shop: Command, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("phone\nx\ny\n")

@@ -142,3 +142,40 @@ def test_s22_a_guarded_cell_is_read_without_its_guard() -> None:
     lead = RowParser(recognise(["phone", "name", "city"]), "MY").parse(["'+60123456789", "'=1+1", "''-x"])
     assert lead is not None
     assert (lead.phone, lead.name, lead.attributes) == ("+60123456789", "=1+1", {"city": "'-x"})
+
+
+def _mapped(headings: list[str], mapping: dict[str, str]) -> dict[str, str]:
+    return recognise(headings, mapping).fields
+
+
+def test_a_mapping_goes_before_what_headings_seem_to_be() -> None:
+    assert _mapped(
+        ["Mobile No", "Tel", "Customer", "Internal", "City"],
+        {"mobile no": "phone", " Customer": "name", "Internal": "-"},
+    ) == {
+        "Mobile No": "phone",
+        "Tel": "tel",
+        "Customer": "name",
+        "Internal": "",
+        "City": "city",
+    }
+    assert _mapped(["x", "name", "phone"], {"x": "name", "name": "old_name"})["name"] == "old_name"
+    assert _mapped(["a", "b", "!!"], {"b": "phone", "a": "-", "!!": "remark_2"})["!!"] == "remark_2"
+
+
+@pytest.mark.parametrize(
+    ("headings", "mapping", "words"),
+    [
+        (["phone"], {"Fone": "name"}, "no heading 'Fone' \\(columns found: 'phone'\\)"),
+        (["phone", "a", "A"], {"a ": "name", "A": "name"}, "the field name is given two headings"),
+        (["phone", "Abc"], {"Abc": "name", "abc": "journey"}, "heading 'Abc' is used twice"),
+        (["phone", "a", "a"], {"a": "-"}, "have the same heading"),
+        (["phone", "a"], {"a": "Order No"}, "not a field; .*like 'order_no'"),
+        (["phone", "a"], {"a": "!"}, "not a field"),
+        (["phone", "a"], {"phone": "-"}, "no phone column"),
+        (["phone", "a", "city"], {"a": "city"}, "both become the attribute city"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_named(headings: list[str], mapping: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        recognise(headings, mapping)

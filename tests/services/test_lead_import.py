@@ -398,3 +398,25 @@ async def test_an_import_is_audited_with_what_was_attested(desk: Desk) -> None:
 async def test_a_blank_consent_source_is_refused(desk: Desk) -> None:
     with pytest.raises(InvalidInput, match="where these people agreed"):
         await desk.imports("phone\n0123456789\n", consent_source=" ")
+
+
+async def test_a_mapping_decides_which_column_is_what(desk: Desk) -> None:
+    report = await desk.imports(
+        "Fon;Rufname;Intern\n0123456789;Anna;x\n", mapping={"Fon": "phone", "Rufname": "name", "Intern": "-"}
+    )
+    assert report.columns == {"Fon": "phone", "Rufname": "name", "Intern": ""}
+    lead = (await desk.lead("+60123456789")).lead
+    assert (lead.name, lead.attributes) == ("Anna", {})
+
+
+async def test_all_or_nothing_writes_nothing_when_a_single_row_is_rejected(desk: Desk) -> None:
+    out = desk.folder / "rejected.csv"
+    report = await desk.imports("phone,city\n0123456781,a\nx,b\n", all_or_nothing=True, rejected_path=out)
+    assert (report.refused, report.written, report.added, report.rejected) == (True, False, 1, 1)
+    assert report.problems[0].line == 3
+    assert len(out.read_text("utf-8-sig").splitlines()) == 2
+    assert await desk.count() == 0
+    assert await desk.value("SELECT count(*) FROM audit WHERE action = 'leads.import'") == 0
+    whole = await desk.imports("phone,city\n0123456781,a\n", all_or_nothing=True)
+    assert (whole.refused, whole.added) == (False, 1)
+    assert await desk.count() == 1

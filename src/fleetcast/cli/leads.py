@@ -11,16 +11,43 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from fleetcast.cli.output import emit_json, errors, number, say, table
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
+from fleetcast.domain.lead import CONSENT_WORD, Lead, lead_variables
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import find_device
 from fleetcast.services.lead_export import export_leads
 from fleetcast.services.lead_import import ImportProgress, ImportReport, import_leads
+from fleetcast.services.lead_preview import ROWS, LeadPreview, preview_leads
 from fleetcast.services.workspaces import find_workspace
 
 app = typer.Typer(help="Leads: the people who are written to.", no_args_is_help=True)
 
 PROBLEMS_SHOWN = 20
+
+FileArgument = Annotated[
+    Path, typer.Argument(help="CSV or Excel (.xlsx) with headings, one the phone.", metavar="FILE")
+]
+SheetOption = Annotated[str | None, typer.Option(help="Which sheet of a workbook; else the first.")]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="FIELD=HEADING", help='Which column is what: phone="Mobile No"; -=Internal ignores.'),
+]
+
+
+def mapping_of(words: list[str] | None) -> dict[str, str] | None:
+    """Fields by heading from `field=heading` texts; None without any. Raises InvalidInput."""
+    found: dict[str, str] = {}
+    for word in words or ():
+        field, sign, heading = word.partition("=")
+        field, heading = field.strip(), heading.strip()
+        if not (sign and field and heading):
+            raise InvalidInput(
+                "--map", f"'{word}' is not like phone=\"Mobile No\": a field, =, and a heading of the file"
+            )
+        if heading in found:
+            raise InvalidInput("--map", f"the heading '{heading}' is used twice")
+        found[heading] = field
+    return found or None
 
 
 @contextmanager
@@ -43,6 +70,8 @@ async def import_command(
     device: str,
     workspace: str | None = None,
     sheet: str | None = None,
+    mapping: dict[str, str] | None = None,
+    all_or_nothing: bool = False,
     dry_run: bool = False,
     consent: str | None = None,
     rejected: Path | None = None,
@@ -64,6 +93,8 @@ async def import_command(
             target.id,
             file,
             sheet=sheet,
+            mapping=mapping,
+            all_or_nothing=all_or_nothing,
             dry_run=dry_run,
             consent_source=consent,
             rejected_path=rejected,
@@ -86,11 +117,18 @@ async def export_command(
         return await export_leads(runtime, where.id, source, sys.stdout if output is None else output, show)
 
 
+def _show_file(found: ImportReport | LeadPreview, file: Path) -> None:
+    kind = f"the sheet '{found.sheet}'" if found.sheet else f"separated by {found.delimiter}"
+    say(f"{file.name}: {found.encoding}, {kind}.")
+    table(["column", "becomes"], [(k, v or "(left out)") for k, v in found.columns.items()])
+
+
 def _show(report: ImportReport, file: Path, rejected: Path | None) -> None:
-    kind = f"the sheet '{report.sheet}'" if report.sheet else f"separated by {report.delimiter}"
-    say(f"{file.name}: {report.encoding}, {kind}.")
-    table(["column", "becomes"], [(k, v or "(left out)") for k, v in report.columns.items()])
-    say("Nothing was written; this is what an import would do:" if report.dry_run else "Imported:", style="bold")
+    _show_file(report, file)
+    if report.refused:
+        say("Nothing was written, because rows were rejected; without them the import would do this:", style="bold")
+    else:
+        say("Nothing was written; this is what an import would do:" if report.dry_run else "Imported:", style="bold")
     counts = (
         ("new leads", report.added),
         ("leads changed", report.merged),
@@ -114,10 +152,14 @@ def _show(report: ImportReport, file: Path, rejected: Path | None) -> None:
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="CSV or Excel (.xlsx) with headings, one the phone.", metavar="FILE")],
+    file: FileArgument,
     device: Annotated[str, typer.Option("--device", "-d", help="Name of the device that writes to these people.")],
     workspace: WorkspaceOption = None,
-    sheet: Annotated[str | None, typer.Option(help="Which sheet of a workbook; else the first.")] = None,
+    sheet: SheetOption = None,
+    mapping: MapOption = None,
+    all_or_nothing: Annotated[
+        bool, typer.Option("--all-or-nothing", help="Write nothing if a single row is rejected.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
     consent: Annotated[
         str | None, typer.Option(help="Where everybody in the file agreed to be written to, in words.")
@@ -128,7 +170,8 @@ def import_file(
     """Import leads from a CSV file or an Excel workbook. Good rows go in together, bad rows are listed.
 
     Numbers without a country code are read with the device's country, else the workspace's. A lead that is there
-    already keeps what the file does not say. Exit code 2 when there were rows and none could be used.
+    already keeps what the file does not say. Exit code 2 when there were rows and none could be used,
+    or, with --all-or-nothing, when a single one could not.
     """
     report = with_runtime(
         lambda runtime: import_command(
@@ -137,6 +180,8 @@ def import_file(
             device=device,
             workspace=workspace,
             sheet=sheet,
+            mapping=mapping_of(mapping),
+            all_or_nothing=all_or_nothing,
             dry_run=dry_run,
             consent=consent,
             rejected=rejected,
@@ -146,8 +191,59 @@ def import_file(
         emit_json(report)
     else:
         _show(report, file, rejected)
-    if report.rejected and report.rejected == report.rows:
+    if report.refused or (report.rejected and report.rejected == report.rows):
         raise typer.Exit(InvalidInput.exit_code)
+
+
+async def _preview(
+    runtime: Runtime,
+    file: Path,
+    device: str | None,
+    workspace: str | None,
+    sheet: str | None,
+    mapping: dict[str, str] | None,
+    rows: int,
+) -> LeadPreview:
+    where = await find_workspace(runtime, workspace)
+    target = None if device is None else (await find_device(runtime, where.id, device)).id
+    return await preview_leads(runtime, where.id, target, file, sheet=sheet, mapping=mapping, rows=rows)
+
+
+@app.command("preview")
+def preview_file(
+    file: FileArgument,
+    device: Annotated[str | None, typer.Option("--device", "-d", help="Whose country numbers are read with.")] = None,
+    workspace: WorkspaceOption = None,
+    sheet: SheetOption = None,
+    mapping: MapOption = None,
+    rows: Annotated[int, typer.Option(help="How many rows to show.")] = ROWS,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a lead file is taken for: encoding, columns, and its first rows as they would be stored."""
+    found = with_runtime(lambda runtime: _preview(runtime, file, device, workspace, sheet, mapping_of(mapping), rows))
+    if as_json:
+        emit_json(found)
+        return
+    _show_file(found, file)
+    if len(found.sheets) > 1:
+        say(f"Other sheets: {', '.join(found.sheets[1:])}. Choose with --sheet.")
+    fields = [field for field in found.columns.values() if field]
+    stored = [[row.line, *_fields(row.lead, fields)] for row in found.rows if row.lead]
+    table(["line", *fields], stored, right=["line"])
+    wrong = [row.problem for row in found.rows if row.problem]
+    if wrong:
+        table(
+            ["line", "column", "why it would be rejected"],
+            [(p.line, p.column, p.reason) for p in wrong],
+            right=["line"],
+        )
+    if found.more:
+        say("… and more rows.")
+
+
+def _fields(lead: Lead, fields: list[str]) -> list[str]:
+    variables = lead_variables(lead) | {"time_zone": lead.time_zone or "", "consent": CONSENT_WORD[lead.consent]}
+    return [variables.get(field, "") for field in fields]
 
 
 @app.command("export")

@@ -5,7 +5,7 @@ Separate from reading files because pasted tables, XLSX and the API's bulk call 
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -126,6 +126,11 @@ class Headings:
         """Keys of all attributes of the file."""
         return tuple(c.key for c in self.columns if c.key)
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """Each heading and what it was taken for; '' for left out."""
+        return {c.text: c.column.value if c.column else c.key for c in self.columns}
+
 
 def _candidates(texts: Sequence[str]) -> dict[Column, list[tuple[int, int]]]:
     found: dict[Column, list[tuple[int, int]]] = {}
@@ -148,11 +153,45 @@ def _names(texts: Sequence[str], positions: Sequence[int]) -> str:
     return " and ".join(f"'{texts[p]}' (column {p + 1})" for p in positions)
 
 
-def recognise(cells: Sequence[str]) -> Headings:
+LEFT_OUT = "-"
+"""What a mapping says of a column that nobody needs."""
+
+
+def _assigned(texts: Sequence[str], mapping: Mapping[str, str]) -> dict[int, str]:
+    """The field of each column that the mapping names. Headings are found whatever their capitals."""
+    fields: dict[int, str] = {}
+    for heading, field in mapping.items():
+        wanted = " ".join(heading.split())
+        places = [p for p, text in enumerate(texts) if text == wanted] or [
+            p for p, text in enumerate(texts) if text.casefold() == wanted.casefold()
+        ]
+        if not places or not wanted:
+            found = ", ".join(f"'{t}'" for t in texts[:20]) + (", …" if len(texts) > 20 else "")
+            raise InvalidInput("mapping", f"there is no heading '{heading}' (columns found: {found})")
+        if len(places) > 1:
+            raise InvalidInput("mapping", f"{_names(texts, places)} have the same heading; rename one of them")
+        if places[0] in fields:
+            raise InvalidInput("mapping", f"the heading '{texts[places[0]]}' is used twice")
+        if field != LEFT_OUT:
+            key = attribute_key(field)
+            if not key or key != field or len(key) > MAX_HEADING_CHARS:
+                like = f", like '{key[:MAX_HEADING_CHARS]}'" if key else ""
+                raise InvalidInput(
+                    "mapping", f"'{field[:40]}' is not a field; use small letters, digits and underscores{like}"
+                )
+            if field in fields.values():
+                raise InvalidInput("mapping", f"the field {field} is given two headings")
+        fields[places[0]] = field
+    return fields
+
+
+def recognise(cells: Sequence[str], mapping: Mapping[str, str] | None = None) -> Headings:
     """What each heading means. A plain name (`phone`) goes before an alias (`mobile`), which then is an attribute.
 
-    Raises InvalidInput: no phone column (names the columns found), two columns for one thing, a heading that is
-    missing, too long or without letters, too many columns. Empty headings at the end are left out.
+    `mapping` says for some headings which field they are: a column, an attribute's key, or `LEFT_OUT`; the others are
+    recognised as always. Raises InvalidInput: no phone column (names the columns found), two columns for one thing, a
+    heading that is missing, too long or without letters, too many columns, a mapping that does not fit. Empty
+    headings at the end are left out.
     """
     texts = [" ".join(unguarded(c.strip()).split()) for c in cells]
     while texts and not texts[-1]:
@@ -160,8 +199,12 @@ def recognise(cells: Sequence[str]) -> Headings:
     many = len(texts) - sum(text in REPORT_COLUMNS for text in texts)
     if many > MAX_COLUMNS:
         raise InvalidInput("columns", f"the file has {many} columns; at most {MAX_COLUMNS} can be imported")
-    taken: dict[int, Column] = {}
-    for column, candidates in _candidates(texts).items():
+    given = _assigned(texts, mapping or {})
+    taken = {position: _PLAIN[field] for position, field in given.items() if field in _PLAIN}
+    open_to_guesses = ["" if position in given else text for position, text in enumerate(texts)]
+    for column, candidates in _candidates(open_to_guesses).items():
+        if column in taken.values():
+            continue
         best = min(rank for rank, _ in candidates)
         positions = [position for rank, position in candidates if rank == best]
         if len(positions) > 1:
@@ -175,7 +218,10 @@ def recognise(cells: Sequence[str]) -> Headings:
         if position in taken:
             headings.append(Heading(text, taken[position]))
             continue
-        key = attribute_key(text)
+        if given.get(position) == LEFT_OUT:
+            headings.append(Heading(text, None))
+            continue
+        key = given.get(position) or attribute_key(text)
         if not text:
             raise InvalidInput("columns", f"column {position + 1} has no heading; give it one or remove the column")
         if not key:

@@ -8,7 +8,7 @@ import codecs
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -41,7 +41,7 @@ _SAVE_AS = "in the spreadsheet, choose Save as, CSV UTF-8"
 class CsvFile:
     """An open CSV file. Made by `open_lead_file`; close it with `with`."""
 
-    def __init__(self, raw: BufferedReader, size: int, encoding: str) -> None:
+    def __init__(self, raw: BufferedReader, size: int, encoding: str, mapping: Mapping[str, str] | None = None) -> None:
         self._raw = raw
         self._text = TextIOWrapper(raw, encoding=encoding, newline="")
         self._line = 0
@@ -50,7 +50,7 @@ class CsvFile:
         self.encoding = encoding
         self.sheets: tuple[str, ...] = ()
         first, self.delimiter = self._first_row()
-        self.headings: Headings = recognise(_split(first, self.delimiter, self._header_line))
+        self.headings: Headings = recognise(_split(first, self.delimiter, self._header_line), mapping)
 
     def __enter__(self) -> Self:
         return self
@@ -196,20 +196,20 @@ def _encoding_of(raw: BufferedReader) -> str:
     return "cp1252"
 
 
-def open_lead_file(path: Path, *, sheet: str | None = None) -> LeadFile:
+def open_lead_file(path: Path, *, sheet: str | None = None, mapping: Mapping[str, str] | None = None) -> LeadFile:
     """Open a CSV file or an Excel workbook; which of them it is, its bytes say and not its name.
 
-    `sheet` names a sheet of a workbook, else its first one is read. Headings are found here, rows are read by
-    `LeadFile.rows`. Raises InvalidInput("file", "sheet" or "columns", …) when it cannot be read, is neither of both,
-    is empty, or has no phone column.
+    `sheet` names a sheet of a workbook, else its first one is read. `mapping` says of headings which field they are,
+    see `recognise`. Headings are found here, rows are read by `LeadFile.rows`. Raises InvalidInput("file", "sheet",
+    "mapping" or "columns", …) when it cannot be read, is neither of both, is empty, or has no phone column.
     """
     raw = _opened(path)
     try:
         if raw.peek(len(_ZIP)).startswith(_ZIP):
-            return WorkbookFile(raw, sheet)
+            return WorkbookFile(raw, sheet, mapping)
         if sheet is not None:
             raise InvalidInput("sheet", "a CSV file has no sheets; leave the sheet out")
-        return CsvFile(raw, path.stat().st_size, _encoding_of(raw))
+        return CsvFile(raw, path.stat().st_size, _encoding_of(raw), mapping)
     except BaseException:
         raw.close()
         raise

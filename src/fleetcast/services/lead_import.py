@@ -7,7 +7,7 @@ end, the rows are in a staging table that nobody else sees. Memory does not grow
 import asyncio
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -69,7 +69,14 @@ class ImportReport:
     columns: dict[str, str]
     """Each heading and what it was taken for; '' for left out."""
     dry_run: bool
-    """Nothing was written."""
+    """Nothing was written, as it was asked for."""
+    refused: bool
+    """Nothing was written, because it was to be all or nothing and rows were rejected."""
+
+    @property
+    def written(self) -> bool:
+        """Whether the counts are what was done, and not what would have been."""
+        return not (self.dry_run or self.refused)
 
 
 class _Rejected:
@@ -188,6 +195,8 @@ async def import_leads(
     path: Path,
     *,
     sheet: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    all_or_nothing: bool = False,
     dry_run: bool = False,
     consent_source: str | None = None,
     rejected_path: Path | None = None,
@@ -196,7 +205,8 @@ async def import_leads(
 ) -> ImportReport:
     """Import a CSV file or a sheet of a workbook into a device of the workspace and tell the planner.
 
-    `sheet` names a sheet of a workbook, else its first one is read.
+    `sheet` names a sheet of a workbook, else its first one is read. `mapping` says of headings which field they are,
+    see `fleetcast.domain.lead_columns.recognise`. `all_or_nothing`: a single refused row, and nothing is written.
     `consent_source` says where everybody in the file agreed to be written to; a refusal, stored or in the file, still
     holds. `rejected_path` receives every refused row with line, column and reason, ready to be corrected and imported.
     `dry_run` reads everything and writes nothing. Raises InvalidInput for a file that cannot be used at all, NotFound
@@ -209,7 +219,7 @@ async def import_leads(
     if device is None:
         raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
     with (
-        await asyncio.to_thread(open_lead_file, path, sheet=sheet) as file,
+        await asyncio.to_thread(open_lead_file, path, sheet=sheet, mapping=mapping) as file,
         _rejected(rejected_path, path) as rejected,
     ):
         reading = _Reading(file, device.region, rejected, all_agreed=consent_source is not None)
@@ -225,11 +235,12 @@ async def import_leads(
                 tell()
             rejected.finish()
             tell(merging=True)
+            refused = all_or_nothing and rejected.count > 0
             people = await lead_merge.fold(connection)
             async with connection.transaction():
                 await lead_merge.one_at_a_time(connection, workspace_id)
                 await _check_attributes(connection, workspace_id, reading.keys)
-                if dry_run:
+                if dry_run or refused:
                     done = await lead_merge.foresee(connection, workspace_id, device_id)
                 else:
                     source = consent_source or f"file {path.name}"
@@ -245,10 +256,11 @@ async def import_leads(
                     encoding=file.encoding,
                     delimiter=DELIMITERS.get(file.delimiter, file.delimiter),
                     sheet=file.sheets[0] if file.sheets else None,
-                    columns={h.text: h.column.value if h.column else h.key for h in file.headings.columns},
+                    columns=file.headings.fields,
                     dry_run=dry_run,
+                    refused=refused,
                 )
-                if not dry_run:
+                if report.written:
                     await lead_merge.add_attributes(connection, workspace_id, sorted(reading.keys))
                     await audit.record(
                         connection,
@@ -260,7 +272,7 @@ async def import_leads(
                     )
                     if not await lead_merge.bump_version(connection, workspace_id, device_id):
                         raise NotFound(f"The device {device.name} was removed while the file was read.")
-    if not dry_run:
+    if report.written:
         await runtime.nudges.plan()
     return report
 

@@ -5,7 +5,7 @@ them. The parts around the rows are in `workbook_parts`, the look of numbers in 
 """
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from io import BufferedReader
 from typing import Self
 
@@ -45,7 +45,7 @@ class WorkbookFile:
     encoding = "Excel workbook"
     delimiter = ""
 
-    def __init__(self, raw: BufferedReader, sheet: str | None) -> None:
+    def __init__(self, raw: BufferedReader, sheet: str | None, mapping: Mapping[str, str] | None = None) -> None:
         self._raw = raw
         self._book = Workbook(raw)
         names = tuple(self._book.sheets)
@@ -62,7 +62,7 @@ class WorkbookFile:
         self._texts = self._book.texts()
         self._all = self._scan(chosen)
         try:
-            self.headings: Headings = recognise(self._first_row())
+            self.headings: Headings = recognise(self._first_row(), mapping)
         except BaseException:
             self._texts.close()
             raise

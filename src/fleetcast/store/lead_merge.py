@@ -142,6 +142,15 @@ async def destination(connection: Connection, workspace_id: WorkspaceId, device_
     return Destination(row["name"], row["region"]) if row else None
 
 
+async def region(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId | None) -> str | None:
+    """The country that numbers are read with: the device's, else the workspace's. None without such a device."""
+    if device_id is not None:
+        found = await destination(connection, workspace_id, device_id)
+        return found.region if found else None
+    of_workspace: str | None = await connection.fetchval("SELECT region FROM workspaces WHERE id = $1", workspace_id)
+    return of_workspace
+
+
 @asynccontextmanager
 async def staging(db: Database) -> AsyncIterator[Connection]:
     """A connection with an empty staging table; closed at the end, and the table with it."""
