@@ -106,6 +106,7 @@ def _observed(benchmark: Callable[[Order], Outcome], order: Order) -> tuple[Outc
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with it ignored
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # clean up as for Ctrl-C
     configure_logging(Settings(log_level="warning"), "bench")
     sys.exit(main())

@@ -174,6 +174,27 @@ def test_nothing_stays_behind(ran: Ran) -> None:
         assert ran.mark.encode() not in environment, entry
 
 
+def test_a_benchmark_that_is_ended_cleans_up_even_where_ctrl_c_is_ignored(short_directory: Path) -> None:
+    temporary = short_directory / "ended"
+    temporary.mkdir(mode=0o711)
+    command = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "bench", "lateness"]
+    with subprocess.Popen(
+        [*command, "--scale", "tiny", "--report", str(short_directory / "ended.json")],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        said = next(line for line in child.stdout if "devices" in line)
+        assert said
+        assert len(list(temporary.iterdir())) == 1
+        child.terminate()
+        assert child.wait(60) != 0
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_missed_target_is_no_failure_and_a_failed_benchmark_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
