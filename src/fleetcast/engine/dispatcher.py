@@ -25,6 +25,8 @@ from fleetcast.store.connection import Connection, Line
 log = structlog.get_logger()
 
 RECOUNT_SECONDS = 5.0
+RECOUNT_SHARE = 10
+"""A recount that takes long comes less often: at most one part in so many of the time is spent on it."""
 SERVED_SECONDS = 4.0
 """A device that was given rows so recently is left out of a recount; the next one looks at it again."""
 DEVICES_PER_STATEMENT = 40
@@ -155,6 +157,7 @@ class Dispatcher:
                 self._nudge.clear()
                 everything = loop.time() >= whole
                 nudged, self._nudged = self._nudged, set()
+                started = loop.time()
                 if not everything and not nudged:
                     continue
                 try:
@@ -165,7 +168,7 @@ class Dispatcher:
                     await pause(stop, 1.0)
                     continue
                 if everything:
-                    whole = loop.time() + RECOUNT_SECONDS
+                    whole = loop.time() + max(RECOUNT_SECONDS, RECOUNT_SHARE * (loop.time() - started))
         finally:
             await line.close()
 

@@ -72,6 +72,7 @@ class Lanes:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._lanes: dict[int, Lane] = {}
+        self._of_shard: dict[int, dict[int, Lane]] = {}
         self._heap: list[tuple[float, int, int, Lane]] = []
         self._serial = 0
         self._wanting: dict[int, Lane] = {}
@@ -90,18 +91,18 @@ class Lanes:
 
     def of_shards(self, shards: Iterable[int]) -> list[Lane]:
         """The lanes of these shards."""
-        wanted = set(shards)
-        return [lane for lane in self._lanes.values() if lane.shard in wanted]
+        return [lane for shard in shards for lane in self._of_shard.get(shard, {}).values()]
 
-    def empty(self) -> list[int]:
-        """Devices that could send but have no row here."""
-        return [lane.id for lane in self._lanes.values() if lane.ready and not lane.waiting]
+    def dry(self, shards: Iterable[int]) -> list[int]:
+        """Devices of these shards that could send but have no row here."""
+        return [lane.id for lane in self.of_shards(shards) if lane.ready and not lane.waiting]
 
     def open(self, device: int, shard: int, pace: Pace, *, ended: float, ready: bool, now: float) -> Lane:
         """Add a device, or bring a known one up to date; a device that stops being ready forgets its queue."""
         lane = self._lanes.get(device)
         if lane is None:
             lane = self._lanes[device] = Lane(device, shard, pace, ended, ready)
+            self._of_shard.setdefault(shard, {})[device] = lane
             if ready:
                 self._want(lane)
             return lane
@@ -121,6 +122,7 @@ class Lanes:
         """Let a device go. An attempt under way still reports to the lane it was started from."""
         lane = self._lanes.pop(device, None)
         if lane is not None:
+            del self._of_shard[lane.shard][device]
             self._forget(lane)
             lane.ready = False
             self._wanting.pop(device, None)

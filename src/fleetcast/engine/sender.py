@@ -45,6 +45,10 @@ PERMITS = 1_000
 GATHER_SECONDS = 0.004
 """How long a claim that is not full waits for company; part of a paced message's lateness."""
 REREAD_SECONDS = 10.0
+REREAD_SHARE = 10
+"""A look that takes long comes less often: at most one part in so many of the time is spent on it."""
+LOOK_LANES = 1_000
+"""Devices looked at in one statement."""
 DRAIN_SECONDS = 10.0
 
 
@@ -91,11 +95,11 @@ class Sender:
         """A new owner first learns what an earlier one left: open attempts, and each device's last send."""
         async with self._runtime.db.connection() as connection:
             await self._spool.replay(connection)
-            orphans = await shards.orphans(connection, gained)
-            rows = await shards.lanes(connection, gained)
-        for device, messages in orphans.items():
-            self._orphans.update(dict.fromkeys(messages, device))
-        await self._place(rows, blocked=orphans.keys())
+            for shard in gained:
+                orphans = await shards.orphans(connection, [shard])
+                for device, messages in orphans.items():
+                    self._orphans.update(dict.fromkeys(messages, device))
+                await self._place(await shards.lanes(connection, [shard]), blocked=orphans.keys())
         self._reread.set()
 
     async def _place(self, rows: Iterable[LaneRow], blocked: Container[int] = ()) -> None:
@@ -157,30 +161,43 @@ class Sender:
 
         A lane that still has rows needs no look; when it runs dry without having been told of more, the next one does.
         """
-        look = Line(self._runtime.db, hot=True, application="fleetcast reread")
+        line = Line(self._runtime.db, hot=True, application="fleetcast reread")
+        loop = asyncio.get_running_loop()
+        following = loop.time()
         try:
             while not stop.is_set():
                 beat()
-                await either(self._reread, stop, 1.0 if self._orphans else REREAD_SECONDS)
-                self._reread.clear()
-                if not self.leases.epochs or stop.is_set():
+                wait = following - loop.time()
+                await either(self._reread, stop, min(wait, 1.0) if self._orphans else wait)
+                if stop.is_set() or not self.leases.epochs:
+                    await pause(stop, 0.1)
                     continue
+                started, asked = loop.time(), self._reread.is_set()
+                self._reread.clear()
                 try:
-                    await self._look(look)
+                    await line.run(self._settle_orphans)
+                    if asked or started >= following:
+                        await self._look(line, beat)
+                        following = loop.time() + max(REREAD_SECONDS, REREAD_SHARE * (loop.time() - started))
                 except Unavailable as error:
                     log.warning("windows not reread", error=str(error))
                     await pause(stop, 1.0)
                     self._reread.set()
         finally:
-            await look.close()
+            await line.close()
 
-    async def _look(self, line: Line) -> None:
-        async with self._runtime.db.connection() as connection:
-            await self._settle_orphans(connection)
-            rows = await shards.lanes(connection, sorted(self.leases.epochs))
-            await self._read_paces(connection, list(self._lanes.paces))
-        await self._place(rows)
-        await self._offer(await line.run(partial(shards.queued, devices=self._lanes.empty())))
+    async def _look(self, line: Line, beat: Beat) -> None:
+        """All devices and windows, a few shards at a time: the claims in between must not wait for a large fleet."""
+        await line.run(lambda connection: self._read_paces(connection, list(self._lanes.paces)))
+        owned = sorted(self.leases.epochs)
+        step = max(1, len(owned) * LOOK_LANES // max(1, len(self._lanes)))
+        for n in range(0, len(owned), step):
+            beat()
+            some = owned[n : n + step]
+            await self._place(await line.run(partial(shards.lanes, shards=some)))
+            dry = self._lanes.dry(some)
+            if dry:
+                await self._offer(await line.run(partial(shards.queued, devices=dry)))
 
     async def _read_paces(self, connection: Connection, campaigns: list[int]) -> None:
         found = await shards.paces(connection, campaigns) if campaigns else {}

@@ -86,8 +86,7 @@ WHERE d.is_ready AND q.due > 0"""
 PACES = "SELECT id, min_delay, max_delay FROM campaigns WHERE id = ANY ($1::bigint[])"
 
 
-@dataclass(frozen=True, slots=True)
-class LaneRow:
+class LaneRow(NamedTuple):
     """A device as its owner needs it. `rested`: seconds since its last attempt ended, by database time."""
 
     id: int
