@@ -78,6 +78,29 @@ def test_columns_are_mapped_previewed_and_a_bad_row_stops_all(shop: Command, tmp
         assert words in ended.err.replace("\n", " ")
 
 
+def test_imports_are_listed_and_an_ended_one_is_not_gone_on_with(shop: Command, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("phone\n012-345 6789\n12\n")
+    done = json.loads(shop("leads", "import", str(file), "--device", "Counter", "--json").out)
+    listed = shop("leads", "imports")
+    assert "people.csv" in listed.out
+    assert "100 %" in listed.out
+    (found,) = json.loads(shop("leads", "imports", "--json").out)
+    assert (found["id"], found["status"], found["percent"]) == (done["import_id"], "done", 100)
+    assert found["report"]["added"] == 1
+    number = str(done["import_id"])
+    for arguments, code, words in (
+        (("import", str(file), "--resume", number), 4, "has ended (done)"),
+        (("import", str(file), "--resume", "99"), 3, "no import 99"),
+        (("import", str(file), "--resume", number, "--map", "phone=phone"), 2, "keeps what it was started with"),
+        (("import", str(file)), 2, "say which device"),
+        (("imports", "--discard", number), 4, "has ended (done)"),
+    ):
+        ended = shop("leads", *arguments)
+        assert ended.code == code, arguments
+        assert words in ended.err.replace("\n", " "), ended.err
+
+
 def test_a_file_without_one_usable_row_ends_with_exit_code_two(shop: Command, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("phone\nx\ny\n")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from fleetcast.cli.output import emit_json, errors, number, say, table
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
 from fleetcast.domain.lead import CONSENT_WORD, Lead, lead_variables
+from fleetcast.domain.lead_imports import LeadImport
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import find_device
 from fleetcast.services.lead_export import export_leads
-from fleetcast.services.lead_import import ImportProgress, ImportReport, import_leads
+from fleetcast.services.lead_import import ImportProgress, ImportReport, import_leads, resume_import
+from fleetcast.services.lead_imports import discard_import, list_imports
 from fleetcast.services.lead_preview import ROWS, LeadPreview, preview_leads
 from fleetcast.services.workspaces import find_workspace
 
@@ -67,7 +70,8 @@ async def import_command(
     runtime: Runtime,
     file: Path,
     *,
-    device: str,
+    device: str | None = None,
+    resume: int | None = None,
     workspace: str | None = None,
     sheet: str | None = None,
     mapping: dict[str, str] | None = None,
@@ -76,17 +80,26 @@ async def import_command(
     consent: str | None = None,
     rejected: Path | None = None,
 ) -> ImportReport:
-    """Import a file into the named device with a progress bar."""
+    """Import a file into the named device, or go on with import `resume`, with a progress bar."""
     where = await find_workspace(runtime, workspace)
-    target = await find_device(runtime, where.id, device)
+    target = None if resume is not None else await find_device(runtime, where.id, device or "")
     with _bar(f"Reading {file.name}") as (bar, task):
+        told = False
 
         def show(progress: ImportProgress) -> None:
+            nonlocal told
+            if progress.resumed_at and not told:
+                told = True
+                errors.print(f"Going on with import {progress.import_id} after row {number(progress.resumed_at)}.")
             what = "Merging" if progress.merging else f"Reading {file.name}"
             bar.update(
                 task, completed=progress.bytes_read, total=progress.size, rows=number(progress.rows), description=what
             )
 
+        if target is None:
+            return await resume_import(
+                runtime, where.id, resume or 0, file, rejected_path=rejected, progress=show, actor=person()
+            )
         return await import_leads(
             runtime,
             where.id,
@@ -153,7 +166,12 @@ def _show(report: ImportReport, file: Path, rejected: Path | None) -> None:
 @app.command("import")
 def import_file(
     file: FileArgument,
-    device: Annotated[str, typer.Option("--device", "-d", help="Name of the device that writes to these people.")],
+    device: Annotated[
+        str | None, typer.Option("--device", "-d", help="Name of the device that writes to these people.")
+    ] = None,
+    resume: Annotated[
+        int | None, typer.Option(metavar="ID", help="Go on with this import, with the options it was started with.")
+    ] = None,
     workspace: WorkspaceOption = None,
     sheet: SheetOption = None,
     mapping: MapOption = None,
@@ -170,14 +188,19 @@ def import_file(
     """Import leads from a CSV file or an Excel workbook. Good rows go in together, bad rows are listed.
 
     Numbers without a country code are read with the device's country, else the workspace's. A lead that is there
-    already keeps what the file does not say. Exit code 2 when there were rows and none could be used,
-    or, with --all-or-nothing, when a single one could not.
+    already keeps what the file does not say. An import that was cut short goes on where it was. Exit code 2 when
+    there were rows and none could be used, or, with --all-or-nothing, when a single one could not.
     """
+    if resume is not None and (device or sheet or mapping or all_or_nothing or dry_run or consent):
+        raise InvalidInput("--resume", "an import keeps what it was started with: give only FILE and --rejected")
+    if resume is None and device is None:
+        raise InvalidInput("--device", "say which device writes to these people")
     report = with_runtime(
         lambda runtime: import_command(
             runtime,
             file,
             device=device,
+            resume=resume,
             workspace=workspace,
             sheet=sheet,
             mapping=mapping_of(mapping),
@@ -193,6 +216,46 @@ def import_file(
         _show(report, file, rejected)
     if report.refused or (report.rejected and report.rejected == report.rows):
         raise typer.Exit(InvalidInput.exit_code)
+
+
+@app.command("imports")
+def imports(
+    discard: Annotated[int | None, typer.Option(metavar="ID", help="Give up this unfinished import.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List imports, the newest first: how far they are, and which were cut short and can be gone on with."""
+
+    async def work(runtime: Runtime) -> list[LeadImport]:
+        where = await find_workspace(runtime, workspace)
+        if discard is not None:
+            await discard_import(runtime, where.id, discard, actor=person())
+        return await list_imports(runtime, where.id)
+
+    found = with_runtime(work)
+    if as_json:
+        emit_json([asdict(each) | {"percent": each.percent} for each in found])
+        return
+    headers = ["id", "file", "device", "status", "read", "accepted", "rejected", "started"]
+    rows = [
+        (
+            each.id,
+            each.filename,
+            each.device,
+            each.status.value if each.running or each.finished_at else "cut short",
+            f"{each.percent} %",
+            number(each.accepted),
+            number(each.rejected),
+            each.started_at.strftime("%Y-%m-%d %H:%M %Z"),
+        )
+        for each in found
+    ]
+    table(headers, rows, right=["id", "read", "accepted", "rejected"])
+    short = [each for each in found if not each.running and not each.finished_at]
+    if short:
+        say(
+            f"Go on: fleetcast leads import --resume {short[0].id} FILE; give up: leads imports --discard {short[0].id}"
+        )
 
 
 async def _preview(

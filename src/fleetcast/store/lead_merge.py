@@ -1,4 +1,4 @@
-"""Bulk writing of leads: rows are copied into a staging table of one connection, then merged by set.
+"""Bulk writing of leads: rows are copied into the staging table of one import, then merged by set.
 
 The merge rule, within a file (a later row over an earlier one) and with stored leads (the file over what is stored):
 
@@ -7,8 +7,8 @@ The merge rule, within a file (a later row over an earlier one) and with stored 
 - consent: a refusal always holds and is never lifted here; `given` fills `unknown`; where both sides say given, the
   older record stays with its time and source.
 
-Staging happens before the transaction, on a connection of its own: a transaction that is open while a large file is
-read would slow the message queue, and the table goes away with the connection, whatever happens.
+Staging happens before the transaction: one that is open while a large file is read would slow the message queue.
+Statements name `lead_staging`, from which the table of every import inherits, and run on that table alone.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -22,10 +22,9 @@ STAGED = ("line", "phone", "name", "niches", "target_status", "journey", "time_z
 """Columns of a staged row; attributes as JSON text, target_status None where not said."""
 StagedRow = tuple[int, str, str, Sequence[str], str | None, str, str | None, str, str]
 
-_STAGING = """
-CREATE TEMPORARY TABLE lead_staging (
-  line bigint NOT NULL, phone text NOT NULL, name text NOT NULL, niches text[] NOT NULL, target_status text,
-  journey text NOT NULL, time_zone text, consent text NOT NULL, attributes text NOT NULL)"""
+TRIAL_STAGING = "lead_staging_trial"
+"""The staging table of an import that is only tried."""
+_TRIAL = "CREATE TEMPORARY TABLE lead_staging_trial (LIKE lead_staging)"
 
 # Rows of one phone become one. Nothing of it is correlated: a file may consist of duplicates.
 _FOLD = """
@@ -152,28 +151,34 @@ async def region(connection: Connection, workspace_id: WorkspaceId, device_id: D
 
 
 @asynccontextmanager
-async def staging(db: Database) -> AsyncIterator[Connection]:
-    """A connection with an empty staging table; closed at the end, and the table with it."""
+async def importing(db: Database, *, trial: bool = False) -> AsyncIterator[Connection]:
+    """A connection of an import's own; with `TRIAL_STAGING`, which goes away with it, for one that is only tried."""
     with reachable(db.name):
         connection = await db.dedicated(application="fleetcast leads import")
         try:
             await connection.execute("SET temp_buffers = '32MB'; SET work_mem = '64MB'")
-            await connection.execute(_STAGING)
+            if trial:
+                await connection.execute(_TRIAL)
             yield connection
         finally:
             await connection.close(timeout=10)
 
 
-async def stage(connection: Connection, rows: Iterable[StagedRow]) -> None:
-    """Copy rows into the staging table."""
-    await connection.copy_records_to_table("lead_staging", records=rows, columns=STAGED)
+def _on(table: str, statement: str) -> str:
+    """The statement on one import's staging table."""
+    return statement.replace("lead_staging", table)
 
 
-async def fold(connection: Connection) -> int:
-    """Make one row of all rows with the same phone. Returns how many rows are left: one a person."""
-    await connection.execute(_FOLD)
-    await connection.execute("ANALYZE lead_staging")
-    left: int = await connection.fetchval("SELECT count(*) FROM lead_staging")
+async def stage(connection: Connection, table: str, rows: Iterable[StagedRow]) -> None:
+    """Copy rows into a staging table."""
+    await connection.copy_records_to_table(table, records=rows, columns=STAGED)
+
+
+async def fold(connection: Connection, table: str) -> int:
+    """Make one row of all rows with the same phone. Returns how many rows are left: one a person. Idempotent."""
+    await connection.execute(_on(table, _FOLD))
+    await connection.execute(f"ANALYZE {table}")
+    left: int = await connection.fetchval(_on(table, "SELECT count(*) FROM lead_staging"))
     return left
 
 
@@ -185,15 +190,15 @@ async def one_at_a_time(connection: Connection, workspace_id: WorkspaceId) -> No
     await connection.execute("SELECT pg_advisory_xact_lock(7215303, $1::int)", workspace_id)
 
 
-async def foresee(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> Merged:
+async def foresee(connection: Connection, table: str, workspace_id: WorkspaceId, device_id: DeviceId) -> Merged:
     """What `merge` would do now; writes nothing."""
-    row = await connection.fetchrow(_FORESEE, workspace_id, device_id)
+    row = await connection.fetchrow(_on(table, _FORESEE), workspace_id, device_id)
     assert row is not None
     return Merged(row["added"], row["merged"])
 
 
 async def merge(
-    connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId, *, consent_source: str
+    connection: Connection, table: str, workspace_id: WorkspaceId, device_id: DeviceId, *, consent_source: str
 ) -> Merged:
     """Merge the staged rows, folded before, into the device's leads, and mark who is a lead of several devices.
 
@@ -201,10 +206,10 @@ async def merge(
     """
     added = merged = 0
     for statement in _MERGES:
-        row = await connection.fetchrow(statement, workspace_id, device_id, consent_source)
+        row = await connection.fetchrow(_on(table, statement), workspace_id, device_id, consent_source)
         assert row is not None
         added, merged = added + row["added"], merged + row["merged"]
-    await connection.execute(_SHARE, workspace_id, device_id)
+    await connection.execute(_on(table, _SHARE), workspace_id, device_id)
     return Merged(added, merged)
 
 
