@@ -5,6 +5,7 @@ leases, and what comes in last.
 """
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from functools import partial
 from random import Random
@@ -51,7 +52,10 @@ async def run_sender(
     """A sender until SIGTERM or SIGINT, or until `stop`. `transports`: others than the registry's."""
     install = await _install(runtime)
     using = build_transports(runtime) if transports is None else transports
-    sender = Sender(runtime, using, install, node_id(runtime.settings.data), random or Random())
+    node = node_id(runtime.settings.data)
+    async with runtime.db.connection() as connection:
+        await identity.note_node(connection, node, socket.gethostname())
+    sender = Sender(runtime, using, install, node, random or Random())
     log.info("sender starts", sender=sender.name)
     for transport in using.values():
         await transport.start()
