@@ -1,5 +1,6 @@
 """Exporting: what comes out goes in again exactly, and no spreadsheet runs any of it."""
 
+import asyncio
 import csv
 import io
 import resource
@@ -24,6 +25,7 @@ from fleetcast.services.lead_import import import_leads
 from fleetcast.services.lead_rows import Row
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import leads
+from fleetcast.store.connection import Database
 
 _TEXT = (st.text(max_size=30) | st.text("'=+-@\t\r\n\",; aé😀\uff1d|", max_size=12)).map(
     lambda text: text.replace("\0", "").strip()
@@ -216,3 +218,44 @@ async def test_f20_an_export_holds_leads_of_its_workspace_and_device_only(
 def test_the_keys_of_these_tests_are_keys() -> None:
     assert [attribute_key(key) for key in _KEYS] == _KEYS
     assert set("".join(_KEYS)) <= set(string.ascii_lowercase + string.digits + "_")
+
+
+class _Pipe(io.StringIO):
+    """A reader who, with the first leads in hand, sees to it that one more is stored."""
+
+    def __init__(self, dsn: str, device: DeviceId) -> None:
+        super().__init__()
+        self._dsn = dsn
+        self._device = device
+        self.read_before = 0
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if not self.read_before and "+60" in text:
+            self.read_before = len(self.getvalue())
+            asyncio.run(self._add())  # the export writes in a thread of its own
+        return written
+
+    async def _add(self) -> None:
+        async with Database(self._dsn) as db, db.connection() as connection:
+            await connection.execute(
+                "INSERT INTO leads (workspace_id, device_id, phone, name) "
+                "SELECT workspace_id, id, '+4915112345678', 'Latecomer' FROM devices WHERE id = $1",
+                self._device,
+            )
+
+
+async def test_the_first_leads_are_written_before_the_last_are_read(
+    runtime: Runtime, workspace: WorkspaceId, device: DeviceId
+) -> None:
+    async with runtime.db.connection() as connection:
+        await connection.execute(
+            "INSERT INTO leads (workspace_id, device_id, phone) "
+            "SELECT $1, $2, '+6012' || lpad(n::text, 7, '0') FROM generate_series(1, 50000) n",
+            workspace,
+            device,
+        )
+    pipe = _Pipe(runtime.db.dsn, device)
+    assert await export_leads(runtime, workspace, device, pipe) == 50_001
+    assert pipe.getvalue().splitlines()[-1].startswith("Latecomer,")
+    assert pipe.read_before * 10 < len(pipe.getvalue())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from posixpath import join, normpath
+from struct import Struct
 from typing import IO, BinaryIO
 from xml.parsers import expat
 
@@ -36,6 +37,7 @@ _OTHER_KINDS = {
     "Index/Document.iwa": "a Numbers document",
     "word/document.xml": "a Word document",
 }
+_TWO = Struct("=QQ")
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
@@ -268,7 +270,7 @@ class SharedTexts:
             return self._early[number]
         if not 0 <= number < self._many or self._ends is None or self._bytes is None:
             raise IndexError(number)
-        start, end = array("Q", self._ends[8 * number : 8 * number + 16])
+        start, end = _TWO.unpack_from(self._ends, 8 * number)
         return self._bytes[start:end].decode()
 
     def close(self) -> None:
