@@ -9,8 +9,9 @@ import sys
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fleetcast.errors import ConfigurationError
@@ -68,10 +69,43 @@ class Settings(BaseSettings):
     )
     media_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest picture or document, in bytes.")
 
+    @field_validator("database_url")
+    @classmethod
+    def _database_url_can_be_read(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _is_address(url.get_secret_value(), {"postgresql", "postgres"}):
+            raise ConfigurationError(
+                "DATABASE_URL cannot be read: write it like postgresql://user:password@host:5432/name, or leave it out "
+                f"for the embedded PostgreSQL. {_ESCAPES}"
+            )
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_can_be_read(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _is_address(url.get_secret_value(), {"redis", "rediss", "unix"}):
+            raise ConfigurationError(
+                "REDIS_URL cannot be read: write it like redis://:password@host:6379/0 (rediss:// with TLS, for Valkey "
+                f"too) or unix:///path, or leave it out for the embedded one. {_ESCAPES}"
+            )
+        return url
+
     @cached_property
     def production(self) -> bool:
         """Whether test-only devices are refused."""
         return self.mode is Mode.PRODUCTION
+
+
+_ESCAPES = "In a password the characters @ : / ? # are written %40 %3A %2F %3F %23."
+
+
+def _is_address(url: str, schemes: set[str]) -> bool:
+    """Whether it has the parts of an address; never says why not, for it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for what is no number of a port
+    except ValueError:
+        return False
+    return parts.scheme in schemes and parts.netloc.count("@") <= 1
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -1,9 +1,10 @@
 """The connection to Redis or Valkey and its check at start."""
 
+import socket
 from urllib.parse import urlsplit
 
 import redis.asyncio as redis
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from fleetcast.errors import ConfigurationError, Unavailable
 from fleetcast.queue.keys import Keys
@@ -42,11 +43,16 @@ async def check_server(url: str) -> str:
         await client.xlen(Keys().shard(0))
         return version
     except (RedisError, OSError, TimeoutError) as error:
-        # A refusal while connecting comes wrapped as a lost connection.
-        if isinstance(error, AuthenticationError) or isinstance(error.__cause__, AuthenticationError):
+        # What went wrong while connecting comes wrapped as a lost connection.
+        wrong = error.__cause__ or error.__context__ or error
+        if AuthenticationError in (type(error), type(wrong)):
             raise ConfigurationError(f"Redis at {name} refused the user or password: correct REDIS_URL.") from None
         if "NOAUTH" in str(error) or "NOPERM" in str(error):
             raise ConfigurationError(f"Redis at {name} wants a user or password: add it to REDIS_URL.") from None
+        if isinstance(error, ResponseError) or isinstance(wrong, ResponseError):
+            raise ConfigurationError(f"Redis at {name} refuses what REDIS_URL asks for: {error}.") from None
+        if isinstance(wrong, socket.gaierror):
+            raise Unavailable(f"Redis at {name}: no such host is known. Correct REDIS_URL, or wait.") from error
         raise Unavailable(f"Redis at {name} does not answer ({type(error).__name__}).") from error
     finally:
         await client.aclose()

@@ -7,6 +7,7 @@ for other reasons than what we ask.
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from types import TracebackType
@@ -71,7 +72,15 @@ def reachable(name: str, trouble: tuple[type[Exception], ...] = _TROUBLE) -> Ite
         raise ConfigurationError(
             f"PostgreSQL at {name} has no such database: create it, or correct the name in DATABASE_URL."
         ) from None
+    except asyncpg.ClientConfigurationError as error:
+        raise ConfigurationError(f"DATABASE_URL, which names {name}, cannot be used: {error}.") from None
+    except socket.gaierror as error:
+        raise Unavailable(f"PostgreSQL at {name}: no such host is known. Correct DATABASE_URL, or wait.") from error
     except trouble as error:
+        if "rejected SSL upgrade" in str(error):
+            raise ConfigurationError(
+                f"PostgreSQL at {name} does not speak TLS: turn it on there, or take sslmode out of DATABASE_URL."
+            ) from None
         raise Unavailable(f"PostgreSQL at {name} does not answer ({type(error).__name__}).") from error
 
 
@@ -177,7 +186,10 @@ async def check_server(dsn: str) -> str:
     """
     name = server_name(dsn)
     with reachable(name):
-        connection = await asyncpg.connect(dsn, timeout=10, statement_cache_size=0)
+        try:
+            connection = await asyncpg.connect(dsn, timeout=10, statement_cache_size=0)
+        except (asyncpg.UndefinedObjectError, asyncpg.DataError) as error:  # what follows the ? are its settings
+            raise ConfigurationError(f"PostgreSQL at {name} refuses an option in DATABASE_URL: {error}.") from None
         try:
             version = connection.get_server_version()
             if (version.major, version.minor) < MINIMUM_VERSION:

@@ -1,0 +1,76 @@
+"""The check of a PostgreSQL of one's own, and what is said when it is not what it should be."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from fleetcast.errors import ConfigurationError, Unavailable
+from fleetcast.store import connection
+from fleetcast.store.connection import Database, check_server
+from tests.store.pooler import transaction_pooler
+
+
+async def test_a_transaction_pooler_is_refused_and_the_way_out_is_named(database_url: str) -> None:
+    parts = urlsplit(database_url)
+    folder = parse_qs(parts.query)["host"][0]
+    async with transaction_pooler(f"{folder}/.s.PGSQL.5432") as port:
+        with pytest.raises(ConfigurationError, match=r"transaction pooler .* use the direct address"):
+            await check_server(f"postgresql://{parts.username}:s3cret@127.0.0.1:{port}{parts.path}?sslmode=disable")
+
+
+async def test_the_direct_address_is_taken(database_url: str) -> None:
+    assert (await check_server(database_url)).startswith("18.")
+
+
+async def test_a_server_too_old_is_refused_with_both_versions(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MINIMUM_VERSION", (99, 0))
+    with pytest.raises(ConfigurationError, match=r"is version 18\..*needs 99 or newer"):
+        await check_server(database_url)
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", "needs UTF8"),
+        ("CREATE DATABASE {name}; REVOKE ALL ON DATABASE {name} FROM public; CREATE ROLE {name} LOGIN", "may not"),
+    ],
+)
+async def test_a_database_that_cannot_hold_the_schema_is_refused(
+    database_url: str, statement: str, sentence: str
+) -> None:
+    parts = urlsplit(database_url)
+    name = parts.path.removeprefix("/test_").join(("unfit_", ""))
+    mine = f"postgresql://{name if 'ROLE' in statement else parts.username}@/{name}?{parts.query}"
+    async with Database(database_url) as db, db.connection() as boss:
+        for part in statement.format(name=name).split("; "):
+            await boss.execute(part)
+        if "ROLE" in statement:
+            await boss.execute(f"GRANT CONNECT ON DATABASE {name} TO {name}")
+        try:
+            with pytest.raises(ConfigurationError, match=sentence):
+                await check_server(mine)
+        finally:
+            await boss.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            await boss.execute(f"DROP ROLE IF EXISTS {name}")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("/test_", "/no_"), "has no such database: create it"),
+        (("?", "?nonsense=1&"), 'refuses an option in DATABASE_URL: .*"nonsense"'),
+        (("?", "?sslmode=bogus&"), "cannot be used: .*sslmode"),
+    ],
+)
+async def test_an_address_that_does_not_fit_says_why(database_url: str, change: tuple[str, str], sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        await check_server(database_url.replace(*change, 1))
+
+
+async def test_a_host_that_nobody_knows_is_told_from_a_server_that_is_away() -> None:
+    with pytest.raises(Unavailable, match="no such host is known"):
+        await check_server("postgresql://me:s3cret@nowhere.invalid/name")
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 does not answer"):
+        await check_server("postgresql://me:s3cret@127.0.0.1:1/name")
