@@ -109,19 +109,18 @@ class WorkbookFile:
         cells: list[str] = []
         parts: list[str] = []
         cell: dict[str, str] = {}
+        value = ""
         number = done = 0
         place = -1
-        taking = aloud = False
+        aloud = False
         row_tag, cell_tag, value_tag, text_tag, phonetic_tag = "row", "c", "v", "t", "rPh"
 
         def start(tag: str, attributes: dict[str, str]) -> None:
-            nonlocal cell, number, taking, aloud, row_tag, cell_tag, value_tag, text_tag, phonetic_tag
+            nonlocal cell, number, aloud, row_tag, cell_tag, value_tag, text_tag, phonetic_tag
             if tag == cell_tag:
                 cell = attributes
-            elif tag == value_tag:
-                taking = True
-            elif tag == text_tag:
-                taking = not aloud
+            elif tag in (value_tag, text_tag):
+                parts.clear()  # of what stood between elements
             elif tag == row_tag:
                 number = int(attributes.get("r", number + 1))
                 if number > MAX_ROWS:
@@ -134,26 +133,24 @@ class WorkbookFile:
                 row_tag, cell_tag, value_tag, text_tag, phonetic_tag = (prefix + name for name in names)
 
         def end(tag: str) -> None:
-            nonlocal cells, taking, aloud, done, place
-            if tag in (value_tag, text_tag):
-                taking = False
+            nonlocal cells, value, aloud, done, place
+            if tag == value_tag:
+                value = parts[0] if len(parts) == 1 else "".join(parts)
             elif tag == cell_tag:
                 reference = cell.get("r")
                 if reference is None:
-                    column = place + 1
+                    place += 1
                 else:
                     letters = reference.rstrip(_DIGITS)
                     found = columns.get(letters)
-                    column = columns.setdefault(letters, _column_number(letters)) if found is None else found
-                place = column
-                if not parts:
+                    place = columns.setdefault(letters, _column_number(letters)) if found is None else found
+                if not value:
                     return
-                text = parts[0] if len(parts) == 1 else "".join(parts)
-                parts.clear()
-                kind = cell.get("t", "n")
+                text, value = value, ""
+                kind = cell.get("t")
                 if kind == "s":
                     text = texts[int(text)]
-                elif kind == "n":
+                elif kind is None or kind == "n":
                     style = cell.get("s")
                     text = plain(text) if style is None or not shown else shown[int(style)](text)
                 elif kind == "b":
@@ -162,6 +159,7 @@ class WorkbookFile:
                     text = _ERROR + text
                 elif kind in _TEXTS:
                     text = unescaped(text)
+                column = place
                 if column > _KEPT:
                     if not text.strip():
                         return
@@ -178,15 +176,14 @@ class WorkbookFile:
                 cells = []
                 place = -1
                 done += 1
+            elif tag == text_tag:
+                if not aloud:
+                    value += "".join(parts)
             elif tag == phonetic_tag:
                 aloud = False
 
-        def chars(text: str) -> None:
-            if taking:
-                parts.append(text)
-
         parser = new_parser()
-        parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, chars
+        parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, parts.append
         with self._book.open_sheet(sheet) as stream:
             try:
                 for read in feed(parser, stream, lambda: done):
