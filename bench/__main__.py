@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import fleet, growth, idle, lateness, pipeline, planning, report, usage
+from bench import fleet, growth, idle, lateness, leads, pipeline, planning, report, usage
 from bench.figures import Figure
 from bench.outcome import Order, Outcome
 from bench.scale import SCALES
@@ -22,6 +22,7 @@ from fleetcast.settings import Settings
 BENCHMARKS: dict[str, Callable[[Order], Outcome]] = {
     "pipeline": pipeline.run,
     "planning": planning.run,
+    "leads": leads.run,
     "idle": idle.run,
     "lateness": lateness.run,
     "fleet": fleet.run,

@@ -68,6 +68,22 @@ GOALS: dict[str, Goal] = {
         le,
         "99th percentile of the time that the other connection's single-row inserts take while the planner plans.",
     ),
+    "lead_import_csv_seconds": Goal(
+        "s",
+        60,
+        le,
+        "`fleetcast leads import` of a CSV file of 1,000,000 new leads with six columns, from the start of the command "
+        "to its end.",
+    ),
+    "lead_import_xlsx_seconds": Goal(
+        "s", 60, le, "The same people from an Excel workbook, with shared texts and phones as numbers."
+    ),
+    "lead_import_peak_mb": Goal(
+        "MB", 200, le, "Largest resident set of the two import commands, pages of temporary files included."
+    ),
+    "lead_export_rows_per_s": Goal(
+        "rows/s", 20_000, ge, "`fleetcast leads export` to a file: leads divided by the time of the whole command."
+    ),
     "fleet_rate": Goal(
         "msg/s",
         None,

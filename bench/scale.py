@@ -14,6 +14,7 @@ class Scale:
     pipeline_rows: int
     planning_rows: int
     planning_rounds: int
+    lead_rows: int
     fleet_pace: Pace
     fleet_warm_up: float
     fleet_window: float
@@ -37,6 +38,7 @@ FULL = Scale(
     pipeline_rows=1_000_000,
     planning_rows=1_000_000,
     planning_rounds=3,
+    lead_rows=1_000_000,
     fleet_pace=Pace(5, 15),
     fleet_warm_up=40,
     fleet_window=600,
@@ -61,6 +63,7 @@ QUICK = Scale(
     pipeline_rows=200_000,
     planning_rows=200_000,
     planning_rounds=2,
+    lead_rows=100_000,
     fleet_pace=Pace(5, 15),
     fleet_warm_up=30,
     fleet_window=60,
@@ -78,6 +81,7 @@ TINY = Scale(
     pipeline_rows=2_000,
     planning_rows=2_000,
     planning_rounds=1,
+    lead_rows=2_000,
     fleet_pace=Pace(0.3, 0.6),
     fleet_warm_up=1,
     fleet_window=3,

@@ -26,6 +26,10 @@ FULL_RUN = {
     "planning_seconds",
     "planning_ratio",
     "planning_writer_p99_ms",
+    "lead_import_csv_seconds",
+    "lead_import_xlsx_seconds",
+    "lead_import_peak_mb",
+    "lead_export_rows_per_s",
     "fleet_rate",
     "fleet_rate_share",
     "gap_violations",
@@ -55,7 +59,7 @@ def ran(short_directory: Path) -> Ran:
     temporary = short_directory / "bench"
     temporary.mkdir(mode=0o711)
     mark = f"bench-{uuid4().hex}"
-    halves = (["idle", "lateness", "fleet"], ["pipeline", "planning", "growth"])
+    halves = (["idle", "lateness", "fleet"], ["pipeline", "planning", "leads", "growth"])
     assert {name for half in halves for name in half} == set(bench.BENCHMARKS)
     children, reports, printed = [], [], ""
     for number, names in enumerate(halves):
