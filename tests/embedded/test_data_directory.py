@@ -42,6 +42,14 @@ def test_everything_in_it_is_closed_to_others(fresh: Path) -> None:
     }
 
 
+def test_what_a_demo_or_a_failed_command_left_is_no_stranger(fresh: Path) -> None:
+    (fresh / "demo").mkdir(parents=True)  # `fleetcast demo` keeps its own data below the ordinary ones
+    (fresh / "log").mkdir()
+    (fresh / "log" / "errors.log").touch()
+    with locked(fresh):
+        assert (fresh / "node_id").exists()
+
+
 def test_a_second_fleetcast_is_refused_with_the_pid_of_the_first(fresh: Path) -> None:
     with locked(fresh):
         second = subprocess.run(

@@ -91,7 +91,7 @@ def _asked(arguments: list[str], option: str) -> bool:
 def _keep_trace(trace: str) -> Path | None:
     """Put the trace of an unforeseen error into a file of the data directory; None when that cannot be written."""
     try:
-        folder = load_settings().data / "logs"
+        folder = load_settings().data / "log"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "errors.log"
         # A trace may quote what it choked on: it is for its owner only.

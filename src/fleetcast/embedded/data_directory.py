@@ -9,6 +9,7 @@
     log/          what the servers print
     simulator/    the simulator's ledger
     spool/        results that could not be committed yet
+    demo/         a data directory of its own, of `fleetcast demo`
 
 An ordinary user's directory is closed (0700). Root's can be passed through (0711), because the servers run as
 another account, and everything in it but the programs is closed by its own mode.
@@ -28,7 +29,7 @@ _PRIVATE = ("log", "simulator", "spool")
 _PASSABLE = ("run", "bin")
 _SHELL_WORDS = set('"$`\\\n')
 """initdb calls its server through a shell, in double quotes."""
-_OURS = {"lock", "servers.lock", "node_id", "postgres", "valkey", *_PRIVATE, *_PASSABLE}
+_OURS = {"lock", "servers.lock", "node_id", "postgres", "valkey", "demo", *_PRIVATE, *_PASSABLE}
 
 
 @dataclass(frozen=True, slots=True)
