@@ -1,21 +1,39 @@
 """The check of a PostgreSQL of one's own, and what is said when it is not what it should be."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from fleetcast.errors import ConfigurationError, Unavailable
 from fleetcast.store import connection
-from fleetcast.store.connection import Database, check_server
-from tests.store.pooler import transaction_pooler
+from fleetcast.store.connection import HOT_SESSION, Database, check_server
+from tests.store.pooler import pooler
+
+
+@asynccontextmanager
+async def behind_a_pooler(database_url: str, *, by_transaction: bool) -> AsyncIterator[str]:
+    """The address of the database with a pooler in between."""
+    parts = urlsplit(database_url)
+    folder = parse_qs(parts.query)["host"][0]
+    async with pooler(f"{folder}/.s.PGSQL.5432", by_transaction=by_transaction) as port:
+        yield f"postgresql://{parts.username}:s3cret@127.0.0.1:{port}{parts.path}?sslmode=disable"
 
 
 async def test_a_transaction_pooler_is_refused_and_the_way_out_is_named(database_url: str) -> None:
-    parts = urlsplit(database_url)
-    folder = parse_qs(parts.query)["host"][0]
-    async with transaction_pooler(f"{folder}/.s.PGSQL.5432") as port:
+    async with behind_a_pooler(database_url, by_transaction=True) as url:
         with pytest.raises(ConfigurationError, match=r"transaction pooler .* use the direct address"):
-            await check_server(f"postgresql://{parts.username}:s3cret@127.0.0.1:{port}{parts.path}?sslmode=disable")
+            await check_server(url)
+
+
+async def test_a_pooler_in_session_mode_is_no_obstacle_to_the_hot_loops_either(database_url: str) -> None:
+    async with behind_a_pooler(database_url, by_transaction=False) as url:
+        assert (await check_server(url)).startswith("18.")
+        async with Database(url) as db:
+            hot = await db.dedicated(hot=True)
+            assert {name: await hot.fetchval(f"SHOW {name}") for name in HOT_SESSION} == HOT_SESSION
+            await hot.close()
 
 
 async def test_the_direct_address_is_taken(database_url: str) -> None:

@@ -137,10 +137,12 @@ class Database:
 
     async def dedicated(self, *, hot: bool = False, application: str = "fleetcast") -> asyncpg.Connection:
         """A connection of one's own for a loop. `hot` plans for keyed access. The caller closes it."""
-        settings = {"application_name": application} | (HOT_SESSION if hot else {})
+        named = {"application_name": application}
         with reachable(self.name):
-            connection: asyncpg.Connection = await asyncpg.connect(self.dsn, server_settings=settings, timeout=10)
+            connection: asyncpg.Connection = await asyncpg.connect(self.dsn, server_settings=named, timeout=10)
             await _prepare_connection(connection)
+            if hot:  # not while connecting: a pooler in session mode takes no settings there
+                await connection.execute("; ".join(f"SET {name} = {value}" for name, value in HOT_SESSION.items()))
         return connection
 
 
@@ -197,7 +199,7 @@ async def check_server(dsn: str) -> str:
                     f"PostgreSQL at {name} is version {version.major}.{version.minor}; "
                     f"Fleetcast needs {MINIMUM_VERSION[0]} or newer."
                 )
-            await _refuse_pooler(connection, name)
+            await _refuse_pooler(dsn, connection, name)
             encoding = await connection.fetchval("SHOW server_encoding")
             if encoding != "UTF8":
                 raise ConfigurationError(f"The database at {name} has encoding {encoding}; Fleetcast needs UTF8.")
@@ -212,30 +214,37 @@ async def check_server(dsn: str) -> str:
             await connection.close(timeout=5)
 
 
-async def _refuse_pooler(connection: asyncpg.Connection, name: str) -> None:
-    """A transaction pooler gives every statement another backend: locks and prepared statements do not survive."""
+async def _refuse_pooler(dsn: str, connection: asyncpg.Connection, name: str) -> None:
+    """A transaction pooler gives every statement another backend: locks and prepared statements do not survive.
+
+    An idle pooler hands out the backend it got back last, so a second connection takes that one away meanwhile.
+    """
     complaint = ConfigurationError(
         f"Between Fleetcast and PostgreSQL at {name} stands a transaction pooler (such as PgBouncer in transaction "
         "mode): use the direct address, or a pooler in session mode."
     )
+    other = await asyncpg.connect(dsn, timeout=10, statement_cache_size=0)
     try:
-        first = await connection.fetchval("SELECT pg_backend_pid()")
-        if first != connection.get_server_pid():
-            raise complaint
         async with asyncio.timeout(10):
+            first = await connection.fetchval("SELECT pg_backend_pid()")
             await connection.execute("SET fleetcast.probe = 'here'")
-            for _ in range(5):
-                row = await connection.fetchrow(
-                    "SELECT pg_backend_pid() AS pid, current_setting('fleetcast.probe', true) AS probe"
-                )
+            for _ in range(3):
+                async with other.transaction():
+                    await other.fetchval("SELECT pg_backend_pid()")
+                    row = await connection.fetchrow(
+                        "SELECT pg_backend_pid() AS pid, current_setting('fleetcast.probe', true) AS probe"
+                    )
                 if row is None or row["pid"] != first or row["probe"] != "here":
                     raise complaint
     except (
         asyncpg.InvalidSQLStatementNameError,
         asyncpg.DuplicatePreparedStatementError,
         asyncpg.ProtocolViolationError,
+        asyncpg.ConnectionDoesNotExistError,  # in statement mode it ends whoever opens a transaction
     ):
         raise complaint from None
+    finally:
+        await other.close(timeout=5)
 
 
 async def clock_offset(connection: Connection) -> timedelta:
