@@ -1,5 +1,7 @@
 """The check of a Redis or Valkey of one's own."""
 
+import asyncio
+
 import pytest
 
 from fleetcast.errors import ConfigurationError, Unavailable
@@ -15,6 +17,18 @@ async def test_a_server_too_old_is_refused_with_both_versions(redis_url: str, mo
     monkeypatch.setattr(client, "MINIMUM_VERSION", 99)
     with pytest.raises(ConfigurationError, match=r"is version 9\..*needs 99 or newer"):
         await check_server(redis_url)
+
+
+async def test_a_server_that_does_not_know_our_protocol_is_too_old() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        with pytest.raises(ConfigurationError, match="is too old; Fleetcast needs 6 or newer"):
+            await check_server(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
 
 async def test_a_database_that_the_server_does_not_have_is_a_wrong_setting(redis_url: str) -> None:

@@ -11,8 +11,8 @@ from fleetcast.queue.keys import Keys
 
 Client = redis.Redis
 
-MINIMUM_VERSION = 5
-"""Streams came with Redis 5."""
+MINIMUM_VERSION = 6
+"""We speak RESP3, which came with Redis 6."""
 
 
 def server_name(url: str) -> str:
@@ -49,6 +49,10 @@ async def check_server(url: str) -> str:
             raise ConfigurationError(f"Redis at {name} refused the user or password: correct REDIS_URL.") from None
         if "NOAUTH" in str(error) or "NOPERM" in str(error):
             raise ConfigurationError(f"Redis at {name} wants a user or password: add it to REDIS_URL.") from None
+        if "HELLO" in str(error):  # with which RESP3 begins
+            raise ConfigurationError(
+                f"Redis at {name} is too old; Fleetcast needs {MINIMUM_VERSION} or newer."
+            ) from None
         if isinstance(error, ResponseError) or isinstance(wrong, ResponseError):
             raise ConfigurationError(f"Redis at {name} refuses what REDIS_URL asks for: {error}.") from None
         if isinstance(wrong, socket.gaierror):
