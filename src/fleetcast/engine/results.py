@@ -21,8 +21,10 @@ from fleetcast.store.transitions import OtherResult, SentResult
 log = structlog.get_logger()
 
 BATCH = 500
+WORTHWHILE = 128
+"""Results that are committed at once; what comes meanwhile makes the next batch."""
 GATHER_SECONDS = 0.01
-"""How long a batch that is not full waits for company."""
+"""How long fewer wait for company."""
 SPOOL_AFTER_SECONDS = 300.0
 
 
@@ -65,7 +67,7 @@ class Results:
                     self._ready.clear()
                     await either(self._ready, stop, 1.0)
                     continue
-                if len(self) < BATCH and not stop.is_set():
+                if len(self) < WORTHWHILE and not stop.is_set():
                     await pause(stop, GATHER_SECONDS)
                 try:
                     await self._commit(line)

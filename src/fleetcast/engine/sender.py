@@ -42,8 +42,10 @@ log = structlog.get_logger()
 BATCH = 500
 PERMITS = 1_000
 """Attempts that may be under way at once in one process."""
+WORTHWHILE = 128
+"""Attempts that are claimed at once; what falls due meanwhile makes the next claim."""
 GATHER_SECONDS = 0.004
-"""How long a claim that is not full waits for company; part of a paced message's lateness."""
+"""How long fewer wait for company; part of a paced message's lateness."""
 REREAD_SECONDS = 10.0
 REREAD_SHARE = 10
 """A look that takes long comes less often: at most one part in so many of the time is spent on it."""
@@ -266,7 +268,7 @@ class Sender:
                     await either(self._due, stop, 0.05 if not may else min(1.0, max(0.001, wait)))
                     continue
                 starts = self._lanes.pop_due(loop.time(), permits)
-                if len(starts) < permits:
+                if len(starts) < min(WORTHWHILE, permits):
                     await pause(stop, GATHER_SECONDS)
                     starts += self._lanes.pop_due(loop.time(), permits - len(starts))
                 if stop.is_set():
