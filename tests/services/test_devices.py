@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from fleetcast.domain.device import DeviceState
+from fleetcast.domain.device import DeviceState, TransportKind
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.queue.nudges import DISPATCHER, SENDERS, Ears, listening
@@ -23,6 +23,7 @@ from fleetcast.services.devices import (
 )
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store.connection import Connection
+from fleetcast.transports.registry import TRANSPORTS
 from tests.store.broadcast import Broadcast, make_broadcast
 
 
@@ -57,7 +58,19 @@ async def test_shards_of_new_devices_stay_even(runtime: Runtime, workspace: Work
     assert len({d.shard_id for d in made}) == 12
 
 
-async def test_a_linked_device_waits_to_be_paired(runtime: Runtime, workspace: WorkspaceId) -> None:
+async def test_a_device_that_nothing_could_serve_is_refused(runtime: Runtime, workspace: WorkspaceId) -> None:
+    for transport in set(TransportKind) - set(TRANSPORTS):
+        with pytest.raises(InvalidInput, match="not built yet; this version has simulator") as refused:
+            await add_device(runtime, workspace, "a", transport=transport)
+        assert refused.value.field == "transport"
+    with pytest.raises(InvalidInput, match="every device"):  # `--device all` must not be one device
+        await add_device(runtime, workspace, " All ")
+
+
+async def test_a_linked_device_waits_to_be_paired(
+    runtime: Runtime, workspace: WorkspaceId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TRANSPORTS, TransportKind.LINKED, TRANSPORTS[TransportKind.SIMULATOR])
     assert (await add_device(runtime, workspace, "a", transport="linked")).state is DeviceState.UNPAIRED
 
 

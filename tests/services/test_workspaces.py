@@ -15,7 +15,10 @@ async def test_a_workspace_keeps_its_zone_and_region(runtime: Runtime) -> None:
     assert await find_workspace(runtime, "Kedai Café") == made
     # The same letters typed on another system, composed differently.
     assert await find_workspace(runtime, "Kedai Cafe\u0301") == made
+    assert await find_workspace(runtime, "KEDAI Café") == made
     assert await find_workspace(runtime, None) == made
+    with pytest.raises(InvalidInput, match="already exists"):
+        await create_workspace(runtime, "kedai café")
 
 
 async def test_nobody_guesses_which_workspace_is_meant(runtime: Runtime) -> None:

@@ -50,11 +50,26 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of this name, None if there is none."""
         if self.commands.get(cmd_name, self) is None:
-            module = importlib.import_module(f"fleetcast.cli.{COMMANDS.get(cmd_name, cmd_name)}")
-            group = typer.main.get_group(module.app)
+            found: typer.Typer = importlib.import_module(f"fleetcast.cli.{COMMANDS.get(cmd_name, cmd_name)}").app
+            found.rich_markup_mode = "markdown"  # the one that does not keep the source's ends of lines
+            group = typer.main.get_group(found)
             group.name = cmd_name
+            for command in (group, *group.commands.values()):
+                _without_types_of_flags(command, ctx)
             self.commands[cmd_name] = group.commands[cmd_name] if cmd_name in COMMANDS else group
         return self.commands.get(cmd_name)
+
+    def get_params(self, ctx: Any) -> Any:
+        """The options before the command."""
+        _without_types_of_flags(self, ctx)
+        return super().get_params(ctx)
+
+
+def _without_types_of_flags(command: Any, ctx: Any) -> None:
+    """`--json <bool>` reads as if a value had to follow."""
+    for option in (*command.params, command.get_help_option(ctx)):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
 
 
 app = typer.Typer(

@@ -32,7 +32,7 @@ class Pace:
             if value < 0:
                 raise InvalidInput(name, f"A delay of {value:g} seconds is negative: give 0 or more.")
             if value > LONGEST_DELAY:
-                raise InvalidInput(name, f"A delay of {value:g} seconds is more than a day (86,400 seconds).")
+                raise InvalidInput(name, f"A delay of {value:,.0f} seconds is more than a day (86,400 seconds).")
         if self.min_delay > self.max_delay:
             raise InvalidInput(
                 "min_delay",

@@ -18,6 +18,7 @@ from fleetcast.domain.lead import niche_names
 from fleetcast.domain.pacing import Pace
 from fleetcast.domain.schedule import LONGEST_DEADLINE, SHORTEST_DEADLINE, parse_deadline, parse_schedule
 from fleetcast.errors import InvalidInput, InvalidInputs
+from fleetcast.services.devices import ALL_DEVICES
 from fleetcast.services.naming import checked_name
 from fleetcast.store import devices
 from fleetcast.store.connection import Connection
@@ -25,8 +26,6 @@ from fleetcast.store.workspaces import Workspace
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
-
-ALL_DEVICES = "all"
 
 
 class CampaignFields(TypedDict, total=False):

@@ -16,8 +16,10 @@ from fleetcast.services.workspaces import checked_region
 from fleetcast.store import audit, devices, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.devices import Device
+from fleetcast.transports.registry import TRANSPORTS
 
 __all__ = [
+    "ALL_DEVICES",
     "DEFAULT_MAX_DELAY",
     "DEFAULT_MIN_DELAY",
     "Device",
@@ -40,12 +42,26 @@ _FIRST_STATE = {
 }
 
 
+ALL_DEVICES = "all"
+"""No device's name: it is how campaigns say every device."""
+
+
+def _checked_name(name: str) -> str:
+    clean = checked_name(name)
+    if clean.lower() == ALL_DEVICES:
+        raise InvalidInput("name", f"'{clean}' is how a campaign says every device; choose another name")
+    return clean
+
+
 def _checked_transport(name: str) -> TransportKind:
     try:
-        return TransportKind(name)
+        kind = TransportKind(name)
     except ValueError:
         known = ", ".join(TransportKind)
         raise InvalidInput("transport", f"'{name}' is not a transport; known are {known}") from None
+    if kind not in TRANSPORTS:
+        raise InvalidInput("transport", f"'{name}' is not built yet; this version has {', '.join(TRANSPORTS)}")
+    return kind
 
 
 async def add_device(
@@ -65,7 +81,7 @@ async def add_device(
     Raises InvalidInput for a name that is empty or taken in this workspace (capitals make no difference), an unknown
     transport or country, or a pace that cannot be.
     """
-    name, kind, pace = checked_name(name), _checked_transport(transport), Pace(min_delay, max_delay)
+    name, kind, pace = _checked_name(name), _checked_transport(transport), Pace(min_delay, max_delay)
     country = None if region is None else checked_region(region)
     async with runtime.db.transaction() as connection:
         made = await devices.insert(

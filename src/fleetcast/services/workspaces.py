@@ -25,7 +25,8 @@ async def create_workspace(
     """Make a workspace. Raises InvalidInput for a name that is empty or taken, an unknown zone or country."""
     name, zone, country = checked_name(name), parse_zone(time_zone).key, checked_region(region)
     async with runtime.db.transaction() as connection:
-        made = await workspaces.insert(connection, name, zone, country)
+        taken = await workspaces.by_name(connection, name)
+        made = None if taken else await workspaces.insert(connection, name, zone, country)
         if made is None:
             raise InvalidInput("name", f"a workspace called '{name}' already exists; choose another name")
         await audit.record(
@@ -35,7 +36,7 @@ async def create_workspace(
 
 
 async def find_workspace(runtime: Runtime, name: str | None) -> Workspace:
-    """The workspace of that name; without a name the only one there is.
+    """The workspace of that name, capitals aside; without a name the only one there is.
 
     Raises NotFound when there is none, InvalidInput when several exist and none was named.
     """

@@ -40,8 +40,10 @@ async def insert(connection: Connection, name: str, time_zone: str, region: str)
 
 
 async def by_name(connection: Connection, name: str) -> Workspace | None:
-    """The workspace of that exact name."""
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM workspaces WHERE name = $1", name)
+    """The workspace of that name; capitals make no difference."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM workspaces WHERE lower(name) = lower($1) ORDER BY name <> $1, id LIMIT 1", name
+    )
     return _workspace(row) if row else None
 
 
