@@ -45,7 +45,8 @@ def test_messages_are_filtered_by_what_people_know(command: Command, broadcast: 
     assert command("message", "list", "--status", "lost").code == 2
     assert command("message", "list", "--recipient", "12").code == 2
     assert command("message", "list", "--after", "x").code == 2
-    assert "no such messages" in command("message", "list", "--campaign", "99").out
+    assert command("message", "list", "--campaign", "nothing").code == 3
+    assert "no such messages" in command("message", "list", "--status", "cancelled").out
 
 
 def test_the_story_of_a_message_is_told_by_the_workspaces_clock(command: Command, broadcast: Broadcast) -> None:

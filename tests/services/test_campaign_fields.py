@@ -70,6 +70,8 @@ async def refusal(scene: Scene, **fields: Any) -> list[InvalidInput]:
         ("deadline", {"deadline": "soon"}),
         ("deadline", {"deadline": timedelta(days=1000)}),
         ("devices", {"devices": ["device 1", "device 9"]}),
+        ("devices", {"devices": [" "]}),  # must not come to mean all of them
+        ("niches", {"niches": ["fitness", " ,"]}),
         ("niches", {"niches": ["x" * 101]}),
         ("media", {"media": " "}),
         ("media", {"media": "data:text/html;base64,PGI+"}),

@@ -47,10 +47,14 @@ def _fields(body_file: Path | None, media: str | None, **given: object) -> Campa
             raise InvalidInput("body", "give --body or --body-file, not both")
         try:
             fields["body"] = body_file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput("body", f"{body_file} cannot be read as a UTF-8 text ({type(error).__name__})") from None
+        except UnicodeDecodeError:
+            raise InvalidInput("body", f"{body_file} is not a UTF-8 text; save it as one") from None
+        except OSError as error:
+            raise InvalidInput("body", f"{body_file} cannot be read: {error.strerror}") from None
     if media is not None:
-        fields["media"] = media if "://" in media or media.lower().startswith("data:") else Path(media)
+        fields["media"] = (
+            media if not media.strip() or "://" in media or media.lower().startswith("data:") else Path(media)
+        )
     return fields  # type: ignore[return-value]
 
 

@@ -6,10 +6,11 @@ import typer
 
 from fleetcast.cli.output import emit_json, local_time, say, table
 from fleetcast.cli.session import JsonOption, WorkspaceOption, with_runtime
-from fleetcast.domain.identifiers import CampaignId, MessageId
+from fleetcast.domain.identifiers import MessageId
 from fleetcast.domain.message import Delivery, MessageStatus
 from fleetcast.domain.phone import parse_phone
 from fleetcast.runtime import Runtime
+from fleetcast.services.campaigns import find_campaign
 from fleetcast.services.devices import find_device
 from fleetcast.services.messages import LARGEST_PAGE, MessagePage, Story, list_messages, show_message
 from fleetcast.services.workspaces import Workspace, find_workspace
@@ -20,7 +21,7 @@ app = typer.Typer(help="What became of each message.", no_args_is_help=True)
 @app.command("list")
 def show_all(
     workspace: WorkspaceOption = None,
-    campaign: Annotated[int | None, typer.Option(min=1, help="Only of the campaign with this id.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only of this campaign: its title or its number.")] = None,
     device: Annotated[str | None, typer.Option(help="Only of this device.")] = None,
     status: Annotated[MessageStatus | None, typer.Option(help="Only with this status.")] = None,
     recipient: Annotated[str | None, typer.Option(help="Only to this number.")] = None,
@@ -32,11 +33,12 @@ def show_all(
 
     async def work(runtime: Runtime) -> tuple[Workspace, MessagePage]:
         where = await find_workspace(runtime, workspace)
+        whole = await find_campaign(runtime, where.id, campaign) if campaign else None
         sender = await find_device(runtime, where.id, device) if device else None
         page = await list_messages(
             runtime,
             where.id,
-            campaign_id=None if campaign is None else CampaignId(campaign),
+            campaign_id=whole.id if whole else None,
             device_id=sender.id if sender else None,
             status=status,
             recipient=parse_phone(recipient, where.region) if recipient else None,

@@ -152,9 +152,17 @@ def _template(body: str, workspace: Workspace) -> Template:
     return template
 
 
+_WIDER = "names nothing; give a name, or leave it out for"
+"""What was left empty by mistake must not widen a campaign to all."""
+
+
 def _niches(given: Sequence[str]) -> tuple[str, ...]:
+    texts = [given] if isinstance(given, str) else given
     try:
-        return niche_names([given] if isinstance(given, str) else given)
+        each = [niche_names([text]) for text in texts]
+        if not all(each):
+            raise InvalidInput("niches", f"one of them {_WIDER} everybody")
+        return niche_names(texts)
     except InvalidInput as error:
         raise InvalidInput("niches", error.problem) from None
 
@@ -177,7 +185,10 @@ def _deadline(given: str | timedelta) -> timedelta:
 async def _devices(
     connection: Connection, workspace: Workspace, names: Sequence[str], problems: list[InvalidInput]
 ) -> tuple[DeviceId, ...] | None:
-    wanted = [n.strip() for n in ([names] if isinstance(names, str) else names) if n.strip()]
+    wanted = [n.strip() for n in ([names] if isinstance(names, str) else names)]
+    if not all(wanted):
+        problems.append(InvalidInput("devices", f"one of them {_WIDER} all devices"))
+        return None
     if not wanted or [w.lower() for w in wanted] == [ALL_DEVICES]:
         return None
     known = {d.name.lower(): d.id for d in await devices.of_workspace(connection, workspace.id)}

@@ -67,9 +67,9 @@ async def create_campaign(
 
     Raises InvalidInputs with every problem, each naming its field.
     """
-    for name in ("title", "body"):
+    for name, what in (("title", "a title"), ("body", "a text")):
         if name not in fields:
-            raise InvalidInput(name, "this is needed")
+            raise InvalidInput(name, f"{what} is needed")
     source = media_source(fields)
     async with runtime.db.transaction() as connection:
         checked = await _check(connection, workspace_id, fields, (None, None))
