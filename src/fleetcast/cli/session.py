@@ -64,11 +64,15 @@ def with_runtime(work: Callable[[Runtime], Awaitable[T]], *, migrate: bool = Tru
     configure_logging(settings, "cli", level="warning")
 
     async def run(served: Settings) -> T:
-        await check_servers(settings)
-        if migrate and served.database_url is not None:
-            await schema.migrate(served.database_url.get_secret_value())
-        async with open_runtime(served, pool_size=4) as runtime:
-            return await work(runtime)
+        try:
+            await check_servers(settings)
+            if migrate and served.database_url is not None:
+                await schema.migrate(served.database_url.get_secret_value())
+            async with open_runtime(served, pool_size=4) as runtime:
+                return await work(runtime)
+        except asyncio.CancelledError:  # Ctrl-C: what a half-open connection leaves behind is no news
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+            raise
 
     with attached(settings) as served:
         return asyncio.run(run(served))
