@@ -91,8 +91,8 @@ class Checkup:
 
 
 def _free_bytes(path: Path) -> int | None:
-    there = next(p for p in (path, *path.parents) if p.exists())  # with servers elsewhere it may not be made yet
-    try:
+    try:  # with servers elsewhere the folder may not be made yet
+        there = next(p for p in (path, *path.parents) if p.exists())
         return shutil.disk_usage(there).free
     except OSError:
         return None
