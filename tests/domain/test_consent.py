@@ -20,7 +20,7 @@ from fleetcast.domain.consent import (
         "STOP", "stop", " Stop! ", "S T O P", "stop.", "\u200fSTOP\u200f", "ＳＴＯＰ", "ⓢⓣⓞⓟ", "𝐒𝐓𝐎𝐏", "stop 🛑🙏🏽",
         "*STOP*", "stop all", "Opt-Out", "opt out", "UNSUBSCRIBE", "Un-subscribe", "End", "QUIT", "cancel", "Revoke",
         "BERHENTI", "batal", "BAJA", "Détener", "sair", "Arrêter", "ARRETER", "désabonner", "Stopp!", "abbestellen",
-        "annulla", "AFMELDEN", "dur", "İPTAL", "IPTAL", "ıptal", "Durdur", "СТОП", "Отписаться",
+        "annulla", "AFMELDEN", "dur", "İPTAL", "IPTAL", "ıptal", "Durdur", "СТОП", "Отписаться", "ОТПИСАТЬСЯ\ufe0f",
         "توقف", "إلغاء", "الغاء",
         "تـوقف", "تَوَقَّف", "रोकें", "बंद", "退订", "取消订阅", "停止", "配信停止", "Dừng", "HỦY", "dung", "acha",
     ],

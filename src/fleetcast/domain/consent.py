@@ -15,6 +15,10 @@ LONGEST_CONSIDERED = 1000
 _LETTERS_WITHOUT_DECOMPOSITION = str.maketrans({"\u0131": "i", "đ": "d", "ł": "l", "ø": "o", "æ": "ae", "œ": "oe"})
 _ARABIC_STRETCH = "\u0640"
 _ARABIC_VOWEL_SIGNS = frozenset(map(chr, range(0x064B, 0x0653)))
+_NEVER_OF_A_LETTER = _ARABIC_VOWEL_SIGNS | frozenset(
+    map(chr, (0x034F, 0x20E3, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+)
+"""Also what chooses the look of an emoji: keyboards leave it behind a word."""
 
 
 def normalise(text: str) -> str:
@@ -28,7 +32,7 @@ def normalise(text: str) -> str:
     for character in unicodedata.normalize("NFD", folded):
         kind = unicodedata.category(character)[0]
         if kind == "M":
-            if base is None or _is_latin(base) or character in _ARABIC_VOWEL_SIGNS:
+            if base is None or _is_latin(base) or character in _NEVER_OF_A_LETTER:
                 continue
             kept.append(character)
         elif kind in "LN" and character != _ARABIC_STRETCH:
