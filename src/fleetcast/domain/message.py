@@ -34,7 +34,6 @@ class MessageStatus(StrEnum):
 
 
 OPEN = frozenset({MessageStatus.PENDING, MessageStatus.QUEUED, MessageStatus.SENDING, MessageStatus.IN_DOUBT})
-TERMINAL = frozenset(MessageStatus) - OPEN
 
 _S = MessageStatus
 TRANSITIONS: dict[MessageStatus, dict[MessageStatus, tuple[str, ...]]] = {
@@ -59,11 +58,6 @@ TRANSITIONS: dict[MessageStatus, dict[MessageStatus, tuple[str, ...]]] = {
     _S.CANCELLED: {},
 }
 """from → to → the names of the transitions in `docs/message-lifecycle.md`. Every other pair is refused."""
-
-
-def is_allowed(before: MessageStatus, after: MessageStatus) -> bool:
-    """Whether the life cycle has a transition between the two statuses."""
-    return after in TRANSITIONS[before]
 
 
 class Delivery(StrEnum):
