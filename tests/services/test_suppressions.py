@@ -156,7 +156,7 @@ async def test_no_attempt_starts_after_a_suppression_that_waited_for_a_claim(run
         assert (await adding).skipped == 0
         entry = await find_suppression(runtime, shop, made.phones[0])
         assert entry is not None
-        assert entry.effective_at > claimed.now
+        assert entry.effective_at.timestamp() > claimed.now
         assert await outcomes(connection, made.phones[0]) == [("sending", None)]
         assert await broken_invariants(connection) == []
 
@@ -179,7 +179,7 @@ async def test_a_suppression_holds_from_its_last_statement_on(runtime: Runtime, 
         await adding
         entry = await find_suppression(runtime, shop, first.phones[0])
         assert entry is not None
-        assert entry.created_at < claimed.now < entry.effective_at
+        assert entry.created_at.timestamp() < claimed.now < entry.effective_at.timestamp()
         assert await broken_invariants(connection) == []
 
 

@@ -33,8 +33,8 @@ class Broadcast:
         rows = await connection.fetch(
             "SELECT id, shard_id FROM broadcast_messages WHERE id = ANY ($1::bigint[])", list(messages)
         )
-        claims = [Claim(r["id"], r["shard_id"], self.epochs[r["shard_id"]], gap_ms) for r in rows]
-        return await transitions.claim(connection, claims, SENDER, "test")
+        claims = [Claim(r["id"], r["shard_id"], gap_ms) for r in rows]
+        return await transitions.claim(connection, claims, self.epochs, SENDER, "test")
 
     async def send(self, connection: Connection, *messages: MessageId, gap_ms: int = 0) -> None:
         """T2 and T3a, one message after the other."""

@@ -5,8 +5,8 @@ The whole decision table between a transport's error and a message's next status
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from random import Random
+from typing import NamedTuple
 
 import structlog
 
@@ -86,8 +86,7 @@ class Contents:
             self.media_bytes -= self._known.pop(next(iter(self._known))).size
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """What came of an attempt. `suppress`: the provider says that the person refuses messages."""
 
     result: SentResult | OtherResult
@@ -166,8 +165,8 @@ class _Ending:
     received_at: float
     sha: bytes | None = None
 
-    def _now(self) -> datetime:
-        return self.claimed.now + timedelta(seconds=asyncio.get_running_loop().time() - self.received_at)
+    def _now(self) -> float:
+        return self.claimed.now + asyncio.get_running_loop().time() - self.received_at
 
     def sent(self, provider_id: str, sha: bytes) -> Ended:
         c = self.claimed

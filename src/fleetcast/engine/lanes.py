@@ -164,9 +164,12 @@ class Lanes:
     def pop_due(self, now: float, limit: int) -> list[Start]:
         """At most `limit` attempts that may start now. Their lanes are busy until `finished` or `refused`."""
         starts: list[Start] = []
-        while len(starts) < limit and (due := self.next_due()) is not None and due <= now:
-            lane = heapq.heappop(self._heap)[3]
-            message, _ = lane.first.popleft()
+        heap = self._heap
+        while heap and len(starts) < limit and heap[0][0] <= now:
+            due, serial, _, lane = heapq.heappop(heap)
+            if lane.serial != serial or lane.state is not _State.WAITING:
+                continue
+            message, _ = (lane.urgent or lane.queue).popleft()
             lane.known.discard(message)
             lane.state = _State.BUSY
             starts.append(Start(lane, message, lane.gap, due))
@@ -210,7 +213,7 @@ class Lanes:
         return effective(self.paces.get(campaign), lane.pace)
 
     def _want(self, lane: Lane) -> None:
-        if lane.ready and not lane.asked and 2 * lane.waiting <= self._window(lane):
+        if not lane.asked and lane.ready and 2 * lane.waiting <= self._window(lane):
             self._wanting[lane.id] = lane
 
     def _rest(self, lane: Lane) -> None:

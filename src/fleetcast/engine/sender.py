@@ -9,7 +9,7 @@ and a task exists only while an attempt waits for its answer.
 import asyncio
 import os
 import socket
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 
@@ -33,7 +33,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.suppressions import suppress
 from fleetcast.store import shards, transitions
 from fleetcast.store.connection import Connection, Line
-from fleetcast.store.shards import LaneRow, QueuedRow
+from fleetcast.store.shards import LaneRow
 from fleetcast.store.transitions import Claim, Claimed, OtherResult
 from fleetcast.transports.base import DeviceHandle, Transport
 
@@ -155,8 +155,7 @@ class Sender:
                 self._lanes.ask_again()
                 self._reread.set()
                 continue
-            for hint in hints:
-                await self._offer([QueuedRow(hint.device, message, campaign) for message, campaign in hint.rows])
+            await self._offer(hints)
 
     async def reread(self, stop: asyncio.Event, beat: Beat) -> None:
         """The sure way in: every few seconds, and at once after something was lost or gained.
@@ -218,8 +217,9 @@ class Sender:
             self._lanes.unblock(device, now)
         self._due.set()
 
-    async def _offer(self, rows: list[QueuedRow]) -> None:
-        unknown = {row.campaign for row in rows if row.campaign} - self._lanes.paces.keys()
+    async def _offer(self, windows: Sequence[tuple[int, Iterable[tuple[int, int]]]]) -> None:
+        """Rows as (message, campaign), by device, for their lanes."""
+        unknown = {campaign for _, rows in windows for _, campaign in rows if campaign} - self._lanes.paces.keys()
         if unknown:
             try:
                 async with self._runtime.db.connection() as connection:
@@ -228,14 +228,11 @@ class Sender:
                 self._reread.set()
                 return
         now = asyncio.get_running_loop().time()
-        by_device: dict[int, list[tuple[int, int]]] = {}
-        for row in rows:
-            by_device.setdefault(row.device, []).append((row.id, row.campaign))
-        strange = [d for d, ids in by_device.items() if not self._lanes.offer(d, ids, now)]
+        strange = [(device, rows) for device, rows in windows if not self._lanes.offer(device, rows, now)]
         if strange and self.leases.epochs:
-            await self._refresh(strange, [])
-            for device in strange:
-                self._lanes.offer(device, by_device[device], now)
+            await self._refresh([device for device, _ in strange], [])
+            for device, rows in strange:
+                self._lanes.offer(device, rows, now)
         self._due.set()
 
     async def ask(self, stop: asyncio.Event, beat: Beat) -> None:
@@ -284,17 +281,17 @@ class Sender:
         for start in starts:
             if start.lane.shard not in epochs:
                 self._lanes.refused(start.lane)
-        claims = [Claim(s.message, s.lane.shard, epochs[s.lane.shard], round(s.gap * 1000)) for s in mine]
+        claims = [Claim(s.message, s.lane.shard, round(s.gap * 1000)) for s in mine]
 
         async def t2(connection: Connection) -> list[Claimed]:
-            return await transitions.claim(connection, claims, self.name, self._install)
+            return await transitions.claim(connection, claims, epochs, self.name, self._install)
 
         try:
             claimed = await line.run(t2) if claims else []
         except Unavailable as error:
             log.warning("claims wait for the database", error=str(error))
-            for start, claim in zip(mine, claims, strict=True):
-                self._uncertain.setdefault(claim.epoch, []).append(start)
+            for start in mine:
+                self._uncertain.setdefault(epochs[start.lane.shard], []).append(start)
             return
         received_at = asyncio.get_running_loop().time()
         lane_of = {s.message: s.lane for s in mine}
@@ -317,7 +314,7 @@ class Sender:
             return False
         self._uncertain.clear()
         async with self._runtime.db.connection() as connection:
-            now = await connection.fetchval("SELECT fleetcast_now()")
+            now = await connection.fetchval("SELECT extract(epoch FROM fleetcast_now())::float8")
         for message, attempt, epoch in committed:
             result = OtherResult(
                 message,

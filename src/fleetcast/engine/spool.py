@@ -7,7 +7,7 @@ node; whichever sender starts next on it replays what an earlier one left behind
 import json
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -32,7 +32,8 @@ class Spool:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._path.open("a") as file:
             for r in results:
-                file.write(json.dumps([r.id, r.attempt, r.provider_id, r.finished_at.isoformat()]) + "\n")
+                at = datetime.fromtimestamp(r.finished_at, UTC)
+                file.write(json.dumps([r.id, r.attempt, r.provider_id, at.isoformat()]) + "\n")
             file.flush()
             os.fsync(file.fileno())
         log.error("results kept in the spool", results=len(results), file=str(self._path))

@@ -11,7 +11,7 @@ campaign (0: none). An ask is pairs of device and room.
 import array
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 from redis.exceptions import RedisError
@@ -24,12 +24,11 @@ log = structlog.get_logger()
 _FIELD = b"b"
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(NamedTuple):
     """Rows of one device, in the order in which they should go; each is (message, campaign or 0)."""
 
     device: int
-    rows: tuple[tuple[int, int], ...]
+    rows: Sequence[tuple[int, int]]
 
 
 def pack_hints(hints: Iterable[Hint]) -> bytes:
@@ -53,8 +52,9 @@ def unpack_hints(entry: bytes) -> Iterator[Hint]:
         position += 2
         if count < 0 or position + 2 * count > len(numbers):
             raise ValueError("a hint counts more rows than it has")
-        yield Hint(device, tuple((numbers[k], numbers[k + 1]) for k in range(position, position + 2 * count, 2)))
-        position += 2 * count
+        following = position + 2 * count
+        yield Hint(device, list(zip(numbers[position:following:2], numbers[position + 1 : following : 2], strict=True)))
+        position = following
 
 
 def _numbers(entry: bytes) -> "array.array[int]":

@@ -11,7 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -84,8 +84,15 @@ def reachable(name: str, trouble: tuple[type[Exception], ...] = _TROUBLE) -> Ite
         raise Unavailable(f"PostgreSQL at {name} does not answer ({type(error).__name__}).") from error
 
 
+_decode_json = json.JSONDecoder().raw_decode
+
+
+def _from_jsonb(text: str) -> Any:
+    return _decode_json(text)[0]  # `json.loads` also looks for blanks around it, which PostgreSQL never writes
+
+
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
-    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=_from_jsonb, schema="pg_catalog")
 
 
 class Database:

@@ -100,14 +100,6 @@ class LaneRow(NamedTuple):
     rested: float | None
 
 
-class QueuedRow(NamedTuple):
-    """A row in its device's window; `campaign` is 0 for a row without one."""
-
-    device: int
-    id: int
-    campaign: int
-
-
 @dataclass(frozen=True, slots=True)
 class Room:
     """A device with due rows and what stands in its window already."""
@@ -177,9 +169,15 @@ async def uncertain_claims(
     return [tuple(row) for row in await connection.fetch(UNCERTAIN, messages, epochs)]
 
 
-async def queued(connection: Connection, devices: Sequence[int]) -> list[QueuedRow]:
-    """What stands in the windows of these devices, in order, whatever hints were lost."""
-    return [QueuedRow(*row) for row in await connection.fetch(QUEUED, devices)]
+async def queued(connection: Connection, devices: Sequence[int]) -> list[tuple[int, list[tuple[int, int]]]]:
+    """What stands in the windows of these devices, in order, whatever hints were lost: (device, its rows).
+
+    A row is (message, campaign), with 0 for a row without a campaign.
+    """
+    found: dict[int, list[tuple[int, int]]] = {}
+    for device, message, campaign in await connection.fetch(QUEUED, devices):
+        found.setdefault(device, []).append((message, campaign))
+    return list(found.items())
 
 
 async def room(

@@ -13,9 +13,9 @@ def _tally(before: str, after: str) -> str:
     """Differences of `moved` between two fixed statuses, for the hot statements."""
     return f"""tally AS (
   INSERT INTO campaign_tallies (campaign_id, counter, n)
-  SELECT m.campaign_id, s.counter, s.sign * count(*)
-  FROM moved m CROSS JOIN (VALUES ('{before}', -1), ('{after}', 1)) AS s (counter, sign)
-  WHERE m.campaign_id IS NOT NULL GROUP BY m.campaign_id, s.counter, s.sign)"""
+  SELECT m.campaign_id, s.counter, s.sign * m.n
+  FROM (SELECT campaign_id, count(*) AS n FROM moved WHERE campaign_id IS NOT NULL GROUP BY campaign_id) m
+    CROSS JOIN (VALUES ('{before}', -1), ('{after}', 1)) AS s (counter, sign))"""
 
 
 # The same for statements whose rows differ: `moved` has campaign_id, before, was (its reason), after, why (its reason).
@@ -38,46 +38,49 @@ _DUE = f"""p.is_open AND p.status = 'pending' AND p.not_before <= clock.now
       ORDER BY p.priority, p.not_before, p.id LIMIT need.room"""
 
 # T1. For each device at most `room` due rows: those without a campaign and, turn by turn, those of each running one.
+# A row is updated where the pick has just read it (`tid`), which saves looking for it in the primary key again.
 TOP_UP = f"""
 WITH {CLOCK},
 pick AS MATERIALIZED (
-  SELECT m.id FROM clock, unnest($1::bigint[], $2::int[]) AS need (device_id, room)
+  SELECT m.id, m.tid FROM clock, unnest($1::bigint[], $2::int[]) AS need (device_id, room)
   CROSS JOIN LATERAL (
     SELECT d.id, d.workspace_id FROM devices d JOIN shards s ON s.id = d.shard_id
     WHERE d.id = need.device_id AND d.is_ready AND s.owner IS NOT NULL AND s.expires_at > clock.now OFFSET 0) d
   CROSS JOIN LATERAL (
-    SELECT z.id FROM (
-      (SELECT p.id, p.priority, row_number() OVER () AS turn FROM (
-        SELECT p.id, p.priority FROM broadcast_messages p
+    SELECT z.id, z.tid FROM (
+      (SELECT p.id, p.tid, p.priority, row_number() OVER () AS turn FROM (
+        SELECT p.id, p.ctid AS tid, p.priority FROM broadcast_messages p
         WHERE p.device_id = d.id AND p.campaign_id IS NULL AND {_DUE}) p)
       UNION ALL
-      (SELECT r.id, r.priority, r.turn FROM campaigns c CROSS JOIN LATERAL (
-        SELECT p.id, p.priority, row_number() OVER () AS turn FROM (
-          SELECT p.id, p.priority FROM broadcast_messages p
+      (SELECT r.id, r.tid, r.priority, r.turn FROM campaigns c CROSS JOIN LATERAL (
+        SELECT p.id, p.tid, p.priority, row_number() OVER () AS turn FROM (
+          SELECT p.id, p.ctid AS tid, p.priority FROM broadcast_messages p
           WHERE p.device_id = d.id AND p.campaign_id = c.id AND {_DUE}) p) r
        WHERE c.workspace_id = d.workspace_id AND c.status = 'running')
     ) z ORDER BY z.priority, z.turn, z.id LIMIT need.room) m),
 moved AS (
   UPDATE broadcast_messages b SET status = 'queued', queued_at = clock.now FROM pick, clock
-  WHERE b.id = pick.id AND b.status = 'pending'
+  WHERE b.ctid = pick.tid AND b.id = pick.id AND b.status = 'pending'
   RETURNING b.shard_id, b.device_id, b.id, b.campaign_id),
 {_tally("pending", "queued")}
 SELECT shard_id, device_id, id, coalesce(campaign_id, 0) AS campaign_id FROM moved"""
 
-# T2. $1 ids, $2 shards, $3 epochs, $4 drawn gaps in ms: one element a message. $5 sender, $6 the shards once each,
-# $7 installation. The shards' rows are locked FOR SHARE, so a takeover waits for claims that are just committing.
+# T2. $1 ids, $2 shards, $3 drawn gaps in ms: one element a message. $4 sender, $5 the shards once each and $6 their
+# epochs as the sender knows them, $7 installation. The shards' rows are locked FOR SHARE, so a takeover waits for
+# claims that are just committing.
 CLAIM = f"""
 WITH {CLOCK},
 held AS MATERIALIZED (
-  SELECT s.id, s.epoch FROM shards s, clock
-  WHERE s.id = ANY ($6::smallint[]) AND s.owner = $5 AND s.expires_at > clock.now FOR SHARE OF s),
+  SELECT s.id, s.epoch FROM clock, unnest($5::smallint[], $6::bigint[]) AS mine (id, epoch)
+    JOIN shards s ON s.id = mine.id AND s.epoch = mine.epoch
+  WHERE s.owner = $4 AND s.expires_at > clock.now FOR SHARE OF s),
 lease AS MATERIALIZED (
   SELECT array_agg(h.epoch ORDER BY g.i) AS epochs FROM generate_series(0, 63) g (i) LEFT JOIN held h ON h.id = g.i),
 moved AS (
   UPDATE broadcast_messages b
-  SET status = 'sending', attempts = b.attempts + 1, lease_epoch = u.epoch, claimed_at = clock.now
-  FROM clock, lease, unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::int[]) AS u (id, shard, epoch, gap)
-  WHERE b.id = u.id AND b.shard_id = u.shard AND lease.epochs[u.shard + 1] = u.epoch AND b.status = 'queued'
+  SET status = 'sending', attempts = b.attempts + 1, lease_epoch = lease.epochs[u.shard + 1], claimed_at = clock.now
+  FROM clock, lease, unnest($1::bigint[], $2::smallint[], $3::int[]) AS u (id, shard, gap)
+  WHERE b.id = u.id AND b.shard_id = u.shard AND lease.epochs[u.shard + 1] IS NOT NULL AND b.status = 'queued'
     AND (b.expires_at IS NULL OR b.expires_at > clock.now)
     AND {NOT_SUPPRESSED.format(m="b")}
     AND EXISTS (SELECT 1 FROM devices d WHERE d.id = b.device_id AND d.is_ready)
@@ -87,19 +90,21 @@ moved AS (
     b.variables, b.created_at, b.payload_sha256, u.gap),
 attempt AS (
   INSERT INTO message_attempts (message_id, attempt, lease_epoch, sender, started_at, drawn_gap_ms, reference)
-  SELECT m.id, m.attempts, m.lease_epoch, $5, clock.now, m.gap, $7 || '-' || m.id || '-' || m.attempts
+  SELECT m.id, m.attempts, m.lease_epoch, $4, clock.now, m.gap, $7 || '-' || m.id || '-' || m.attempts
   FROM moved m, clock),
 {_tally("queued", "sending")}
 SELECT m.id, m.workspace_id, m.device_id, m.attempts, m.lease_epoch, m.recipient, m.content_id, m.variables,
-  m.created_at, m.payload_sha256, clock.now
+  m.created_at, m.payload_sha256, extract(epoch FROM clock.now)::float8
 FROM moved m, clock"""
 
-# T3a. $1 ids, $2 attempts, $3 epochs, $4 provider ids, $5 ends of the attempts, $6 payload hashes, $7 paced devices.
+# T3a. $1 ids, $2 attempts, $3 epochs, $4 provider ids, $5 ends of the attempts in Unix seconds, $6 payload hashes,
+# $7 paced devices.
 # What matches no row is kept as evidence in the same statement; the second guard costs nothing while every row matched.
 SENT = f"""
 WITH u AS MATERIALIZED (
-  SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::text[], $5::timestamptz[], $6::bytea[])
-    AS u (id, attempt, epoch, provider_id, finished_at, sha)),
+  SELECT id, attempt, epoch, provider_id, to_timestamp(finished) AS finished_at, sha
+  FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::text[], $5::float8[], $6::bytea[])
+    AS u (id, attempt, epoch, provider_id, finished, sha)),
 moved AS (
   UPDATE broadcast_messages b
   SET status = 'sent', sent_at = u.finished_at, finished_at = u.finished_at, provider_id = u.provider_id,
@@ -124,9 +129,10 @@ SELECT count(*) FROM moved"""
 SETTLED = f"""
 WITH {CLOCK},
 u AS MATERIALIZED (
-  SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::message_status[], $5::text[], $6::text[],
-    $7::text[], $8::text[], $9::timestamptz[], $11::float8[], $12::bytea[])
-    AS u (id, attempt, epoch, after, reason, outcome, code, detail, finished_at, delay, sha)),
+  SELECT *, to_timestamp(finished) AS finished_at
+  FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::message_status[], $5::text[], $6::text[], $7::text[],
+    $8::text[], $9::float8[], $11::float8[], $12::bytea[])
+    AS u (id, attempt, epoch, after, reason, outcome, code, detail, finished, delay, sha)),
 moved AS (
   UPDATE broadcast_messages b
   SET status = u.after, reason = u.reason, finished_at = u.finished_at,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import DeviceId, Phone, Reference
@@ -33,8 +33,7 @@ class Media:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Outbound:
+class Outbound(NamedTuple):
     """One message, rendered: what goes out is exactly this."""
 
     device: DeviceId
@@ -45,8 +44,7 @@ class Outbound:
     media: Media | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The provider took the message. `provider_id` is its name of it, unique per device."""
 
     provider_id: str
