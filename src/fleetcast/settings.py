@@ -69,6 +69,19 @@ class Settings(BaseSettings):
     )
     media_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest picture or document, in bytes.")
 
+    keep_messages_days: int = Field(
+        default=180,
+        ge=0,
+        le=36_500,
+        description="Days after a campaign's end until its messages are deleted; its counts stay. 0: never.",
+    )
+    keep_events_days: int = Field(
+        default=90,
+        ge=0,
+        le=36_500,
+        description="Days until processed receipts and replies and reports of imports are deleted. 0: never.",
+    )
+
     @field_validator("database_url")
     @classmethod
     def _database_url_can_be_read(cls, url: SecretStr | None) -> SecretStr | None:

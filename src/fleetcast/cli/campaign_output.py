@@ -53,6 +53,9 @@ def show_report(report: CampaignReport, zone: str, *, as_json: bool) -> None:
     table(("messages", ""), rows, right=("",))
     if report.seconds_left is not None:
         say(f"About {seconds(report.seconds_left)} left, if all devices are online.")
+    if c.retiring_at is not None:
+        since = local_time(c.retiring_at, zone)
+        say(f"Its messages are deleted since {since}, having been kept as long as was set. The counts stay.")
     if c.replan:
         say("An edit is being planned anew; resume the campaign when that is through.")
 

@@ -20,6 +20,7 @@ from fleetcast.engine.dispatcher import Dispatcher
 from fleetcast.engine.inbox import Inbox
 from fleetcast.engine.planner import Planner
 from fleetcast.engine.reconciler import Reconciler
+from fleetcast.engine.retention import Retention
 from fleetcast.engine.sender import Sender
 from fleetcast.engine.supervisor import Supervisor
 from fleetcast.engine.sweeper import Sweeper
@@ -99,7 +100,7 @@ async def run_sender(
 async def run_scheduler(
     runtime: Runtime, *, transports: Transports | None = None, stop: asyncio.Event | None = None
 ) -> None:
-    """Planner, dispatcher, sweeper and reconciler until SIGTERM or SIGINT, or until `stop`."""
+    """Planner, dispatcher, sweeper, reconciler and retention until SIGTERM or SIGINT, or until `stop`."""
     install = await _install(runtime)
     using = build_transports(runtime) if transports is None else transports
     for transport in using.values():
@@ -110,6 +111,7 @@ async def run_scheduler(
         loops.add("reconciler", Reconciler(runtime, using).run)
         loops.add("evidence", partial(inbox.settle, runtime, install))
         loops.add("sweeper", Sweeper(runtime, {kind: t.grace for kind, t in using.items()}).run)
+        loops.add("retention", Retention(runtime).run)
         loops.add("fill", dispatcher.fill)
         loops.add("recount", dispatcher.recount)
         loops.add("asks", dispatcher.listen_to_senders)

@@ -124,11 +124,11 @@ async def retry_campaign(
     """Send again what certainly was not sent (T8), of all devices or one; returns how many messages wait again.
 
     A finished campaign is opened again, with as much time as it had. Raises Conflict for a campaign that has not
-    started or was cancelled.
+    started or was cancelled, or whose messages were deleted by retention.
     """
     async with runtime.db.transaction() as connection:
         campaign = await _locked(connection, workspace_id, campaign_id)
-        _only(campaign, {_S.RUNNING, _S.PAUSED, _S.FINISHED}, "there is nothing to retry")
+        _only_retryable(campaign)
         devices = await transitions.retry_certain(connection, workspace_id, campaign_id, device_id)
         if devices:
             await _reopen(connection, campaign, actor, {"messages": len(devices), "device_id": device_id})
@@ -151,7 +151,7 @@ async def retry_unconfirmed(
     """
     async with runtime.db.transaction() as connection:
         campaign = await _locked(connection, workspace_id, campaign_id)
-        _only(campaign, {_S.RUNNING, _S.PAUSED, _S.FINISHED}, "there is nothing to retry")
+        _only_retryable(campaign)
         for message_id in message_ids:
             message = await messages.one(connection, workspace_id, message_id)
             if message is None or message.campaign_id != campaign_id or message.reason != "unconfirmed":
@@ -203,6 +203,15 @@ async def _locked(connection: Connection, workspace_id: WorkspaceId, campaign_id
 def _only(campaign: Campaign, allowed: set[CampaignStatus], otherwise: str) -> None:
     if campaign.status not in allowed:
         raise Conflict(f"Campaign '{campaign.title}' is {campaign.status}: {otherwise}.")
+
+
+def _only_retryable(campaign: Campaign) -> None:
+    _only(campaign, {_S.RUNNING, _S.PAUSED, _S.FINISHED}, "there is nothing to retry")
+    if campaign.retiring_at is not None:
+        raise Conflict(
+            f"The messages of campaign '{campaign.title}' have been kept as long as was set and are deleted: "
+            "there is nothing left to retry. Clone it to send it again."
+        )
 
 
 async def _move(

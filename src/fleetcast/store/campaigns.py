@@ -52,6 +52,8 @@ class Campaign:
     planned_at: datetime | None
     paused_at: datetime | None
     ended_at: datetime | None
+    retiring_at: datetime | None
+    """Since when its messages are being deleted, having been kept long enough; its counts stay."""
     paused_reason: str | None
 
     @property
@@ -84,7 +86,7 @@ COLUMNS = """c.id, c.workspace_id, c.title, c.status::text, c.content_id, c.nich
   c.takes_newcomers, c.min_delay::text::float8 AS min_delay, c.max_delay::text::float8 AS max_delay,
   c.schedule_local, c.schedule_zone, c.starts_at, c.deadline_after, c.expires_at, c.when_offline, c.plan_cursor,
   c.newest_device_id, c.replan, c.created_at, c.launched_at, c.started_at, c.planned_at, c.paused_at, c.ended_at,
-  c.paused_reason"""
+  c.retiring_at, c.paused_reason"""
 # A `real` through text keeps 0.1 a 0.1.
 
 
@@ -118,6 +120,7 @@ def read(row: Row) -> Campaign:
         planned_at=row["planned_at"],
         paused_at=row["paused_at"],
         ended_at=row["ended_at"],
+        retiring_at=row["retiring_at"],
         paused_reason=row["paused_reason"],
     )
 

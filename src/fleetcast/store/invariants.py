@@ -34,7 +34,7 @@ class Check:
 
 _CLOCK = "clock AS MATERIALIZED (SELECT fleetcast_now() AS now)"
 
-# 1. The ledger of counts says what the rows say, reason by reason.
+# 1. The ledger of counts says what the rows say, reason by reason. Of a retired campaign it is all that is left.
 _COUNTS = """
 SELECT 'campaign ' || campaign_id AS subject,
   format('%s%s: %s rows, counted %s', counter, CASE WHEN reason <> '' THEN ' (' || reason || ')' END,
@@ -49,7 +49,8 @@ FROM (SELECT campaign_id, status::text AS counter,
 FULL JOIN (SELECT campaign_id, counter, coalesce(reason, '') AS reason, sum(n) AS n FROM campaign_tallies
            GROUP BY 1, 2, 3) t
   USING (campaign_id, counter, reason)
-WHERE coalesce(r.n, 0) <> coalesce(t.n, 0)"""
+WHERE coalesce(r.n, 0) <> coalesce(t.n, 0)
+  AND campaign_id NOT IN (SELECT id FROM campaigns WHERE retiring_at IS NOT NULL)"""
 
 _ONE_COPY = """
 SELECT 'campaign ' || campaign_id AS subject, recipient || ' was planned ' || count(*) || ' times' AS what

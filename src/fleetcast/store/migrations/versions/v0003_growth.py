@@ -1,4 +1,4 @@
-"""Growth: what keeps a message's cost the same in a large table as in a small one.
+"""Growth: what keeps a message's cost the same in a large table as in a small one, and what is deleted in time.
 
 The figures behind each choice are in `docs/decisions/0003-hot-tables.md`.
 """
@@ -17,6 +17,8 @@ STATEMENTS = (
     # A row gets its second entry when it is finished. With half of each page left free, that entry finds room
     # beside the first; in full pages it split them or made them look for old entries to throw out.
     "ALTER INDEX broadcast_messages_pkey SET (fillfactor = 50)",
+    # A campaign whose messages have been kept long enough: since when they go, and since when all are gone.
+    "ALTER TABLE campaigns ADD COLUMN retiring_at timestamptz, ADD COLUMN retired_at timestamptz",
 )
 
 
