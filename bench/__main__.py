@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import fleet, growth, idle, lateness, leads, pipeline, planning, report, usage
+from bench import fleet, growth, idle, lateness, leads, page, pipeline, planning, report, usage
 from bench.figures import Figure
 from bench.outcome import Order, Outcome
 from bench.scale import SCALES
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Order], Outcome]] = {
     "leads": leads.run,
     "idle": idle.run,
     "lateness": lateness.run,
+    "page": page.run,
     "fleet": fleet.run,
     "growth": growth.run,
 }

@@ -135,6 +135,27 @@ GOALS: dict[str, Goal] = {
         "99th percentile of claim minus (end of the device's previous attempt + drawn delay) over all attempts of the "
         "window, null transport.",
     ),
+    "page_under_load_p95_ms": Goal(
+        "ms",
+        100,
+        le,
+        "95th percentile of the time from a new connection to the last byte of `GET /`, ten times a second while a "
+        "campaign runs at full speed (zero delay, null transport) and 23 browsers have the page open; the client "
+        "shares the cores, so its own waits for a CPU are included.",
+    ),
+    "page_events_per_s": Goal(
+        "events/s",
+        1.2,
+        le,
+        "Events that each of 20 reading browsers is sent in a second of the same time, whatever the message rate.",
+    ),
+    "page_event_gap_p99_s": Goal(
+        "s",
+        3,
+        le,
+        "99th percentile of the time between two events of the same 20 browsers while three others never read; the "
+        "silence after the last event is counted.",
+    ),
     "growth_sending_ratio": Goal(
         "fraction",
         1.5,
@@ -143,6 +164,13 @@ GOALS: dict[str, Goal] = {
     ),
     "growth_planning_ratio": Goal(
         "fraction", 1.5, le, "Largest divided by smallest CPU time a planned row over all sizes."
+    ),
+    "retention_writer_p99_ms": Goal(
+        "ms",
+        20,
+        le,
+        "99th percentile of the time that another connection's single-row inserts take while retention deletes a "
+        "finished campaign with all its messages and attempts.",
     ),
 }
 """By the name in the report."""

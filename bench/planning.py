@@ -6,18 +6,17 @@ from collections.abc import Awaitable
 from statistics import median
 
 from bench import statements
-from bench.figures import judge, percentile
+from bench.figures import judge
 from bench.outcome import Order, Outcome
 from bench.seeding import Fleet, launch, make_fleet, plan
 from bench.stage import Stage, stage
+from bench.writer import Writer
 from fleetcast.cli.session import runner
-from fleetcast.domain.identifiers import CampaignId, WorkspaceId
+from fleetcast.domain.identifiers import CampaignId
 from fleetcast.domain.pacing import Pace
 from fleetcast.runtime import Runtime, open_runtime
 from fleetcast.store.leads import LEAD_VARIABLES_SQL
 
-WRITE_EVERY = 0.005
-"""Seconds between two writes of the other connection."""
 LONGEST = 600.0
 """Seconds until one round is given up."""
 
@@ -38,30 +37,6 @@ _EMPTY = (
     "VACUUM (ANALYZE) campaigns",
     "CHECKPOINT",
 )
-
-_WRITE = """
-INSERT INTO inbox (workspace_id, device_id, occurred_at, kind, event_id)
-SELECT $1, min(id), fleetcast_now(), 'delivered', gen_random_uuid()::text FROM devices WHERE id = $2"""
-
-
-class Writer:
-    """Somebody else who writes one row after the other, and how long each took."""
-
-    def __init__(self, runtime: Runtime, workspace: WorkspaceId) -> None:
-        self._runtime = runtime
-        self._workspace = workspace
-        self.milliseconds: list[float] = []
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Write until `stop`."""
-        async with self._runtime.db.connection() as connection:
-            device = await connection.fetchval("SELECT min(id) FROM devices WHERE workspace_id = $1", self._workspace)
-            write = await connection.prepare(_WRITE)
-            while not stop.is_set():
-                begun = time.perf_counter()
-                await write.fetch(self._workspace, device, timeout=60)
-                self.milliseconds.append((time.perf_counter() - begun) * 1000)
-                await asyncio.sleep(WRITE_EVERY)
 
 
 def run(order: Order) -> Outcome:
@@ -92,15 +67,15 @@ async def _run(play: Stage, order: Order) -> Outcome:
         [
             judge("planning_seconds", median(planner)),
             judge("planning_ratio", median(planner) / median(bare)),
-            judge("planning_writer_p99_ms", percentile(beside_planner.milliseconds, 0.99)),
+            judge("planning_writer_p99_ms", beside_planner.p99),
         ],
         {
             "rows": scale.planning_rows,
             "planner_s": [round(s, 2) for s in planner],
             "bare_s": [round(s, 2) for s in bare],
             "us_a_row": round(median(planner) / scale.planning_rows * 1e6, 1),
-            "writer_beside_planner_ms": _spread(beside_planner.milliseconds),
-            "writer_beside_bare_ms": _spread(beside_bare.milliseconds),
+            "writer_beside_planner_ms": beside_planner.spread(),
+            "writer_beside_bare_ms": beside_bare.spread(),
         }
         | ({"statements": by_statement} if order.statements else {}),
     )
@@ -116,28 +91,13 @@ async def _round(runtime: Runtime, rows: int, work: Awaitable[None], writer: Wri
     async with runtime.db.connection() as connection:
         for statement in _EMPTY:
             await connection.execute(statement, timeout=LONGEST)
-    stop = asyncio.Event()
-    writing = asyncio.create_task(writer.run(stop), name="writer")
-    try:
-        await asyncio.sleep(0.1)
+    async with writer.beside():
         begun = time.perf_counter()
         async with asyncio.timeout(LONGEST):
             await work
         taken = time.perf_counter() - begun
-    finally:
-        stop.set()
-        await writing
     async with runtime.db.connection() as connection:
         made = await connection.fetchval("SELECT count(*) FROM broadcast_messages WHERE status = 'pending'")
     if made != rows:
         raise RuntimeError(f"{made} rows were made of {rows} leads")
     return taken
-
-
-def _spread(milliseconds: list[float]) -> dict[str, float]:
-    return {
-        "writes": len(milliseconds),
-        "p50": round(percentile(milliseconds, 0.5), 2),
-        "p99": round(percentile(milliseconds, 0.99), 2),
-        "max": round(max(milliseconds), 1),
-    }

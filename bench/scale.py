@@ -25,8 +25,11 @@ class Scale:
     late_pace: Pace
     late_warm_up: float
     late_window: float
+    page_rows: int
     growth: tuple[tuple[int, int], ...]
     """Rows and devices of each run of growth."""
+    growth_deleted: tuple[int, int]
+    """The one of them that is deleted by retention afterwards."""
     shared_buffers: str = "1500MB"
     moment: float = 2.0
     """Between the start of the parts and the measurement, so that starting is not measured."""
@@ -48,6 +51,7 @@ FULL = Scale(
     late_pace=Pace(60, 180),
     late_warm_up=120,
     late_window=90,
+    page_rows=500_000,
     growth=(
         (10_000, 3_000),
         (100_000, 3_000),
@@ -56,6 +60,7 @@ FULL = Scale(
         (1_000_000, 100),
         (1_000_000, 30_000),
     ),
+    growth_deleted=(1_000_000, 3_000),
 )
 QUICK = Scale(
     name="quick",
@@ -73,7 +78,9 @@ QUICK = Scale(
     late_pace=Pace(60, 180),
     late_warm_up=75,
     late_window=45,
+    page_rows=150_000,
     growth=tuple(size for size in FULL.growth if size[0] < 5_000_000),
+    growth_deleted=FULL.growth_deleted,
 )
 TINY = Scale(
     name="tiny",
@@ -91,7 +98,9 @@ TINY = Scale(
     late_pace=Pace(0.5, 1.5),
     late_warm_up=2,
     late_window=3,
+    page_rows=2_000,
     growth=((500, 40), (1_000, 40)),
+    growth_deleted=(1_000, 40),
     shared_buffers="64MB",
     moment=0.3,
 )

@@ -25,6 +25,8 @@ POSTGRES = {"shared_buffers": "1500MB", "max_wal_size": "8GB"}
 """Over Fleetcast's own defaults: tables of a million rows stay in memory, and no checkpoint is forced by WAL alone."""
 ROOT = Path(__file__).resolve().parents[1]
 STOP_SECONDS = 30.0
+_AS_THEY_ARE = {"web": ("fleetcast", "web", "--with-parent")}
+"""Parts that need no transport run as the command that a person would start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,14 @@ class Parts:
             "REDIS_URL": settings.redis_url.get_secret_value(),
             "FLEETCAST_DATA": str(settings.data),
             "FLEETCAST_LOG_LEVEL": settings.log_level,
+            "PORT": str(settings.port),
         }
         with ExitStack() as stack:
             stack.callback(self.stop)
             for number, name in enumerate(self._names):
                 key = name if name not in self._running else f"{name}_{number}"
                 self._running[key] = subprocess.Popen(
-                    [sys.executable, "-m", "bench.part", name],
+                    [sys.executable, "-m", *_AS_THEY_ARE.get(name, ("bench.part", name))],
                     cwd=ROOT,
                     env=env,
                     stdin=subprocess.PIPE,
@@ -127,6 +130,10 @@ class Parts:
     def cpu(self) -> dict[str, float]:
         """CPU seconds so far, by name."""
         return {name: usage.cpu_seconds(child.pid) for name, child in self._running.items()}
+
+    def memory(self, name: str) -> int:
+        """Bytes of one part: its proportional set size."""
+        return usage.pss_bytes([self._running[name].pid])
 
     def check(self) -> None:
         """Raises RuntimeError when a part has ended by itself: nothing that follows would be a measurement."""

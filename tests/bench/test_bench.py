@@ -38,8 +38,11 @@ FULL_RUN = {
     "app_memory_mb",
     "queued_to_claim_p99_ms",
     "lateness_100k_p99_ms",
+    "page_under_load_p95_ms",
+    "page_events_per_s",
+    "page_event_gap_p99_s",
 }
-GROWTH = {"growth_sending_ratio", "growth_planning_ratio"}
+GROWTH = {"growth_sending_ratio", "growth_planning_ratio", "retention_writer_p99_ms"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def ran(short_directory: Path) -> Ran:
     temporary = short_directory / "bench"
     temporary.mkdir(mode=0o711)
     mark = f"bench-{uuid4().hex}"
-    halves = (["idle", "lateness", "fleet"], ["pipeline", "planning", "leads", "growth"])
+    halves = (["idle", "lateness", "page", "fleet"], ["pipeline", "planning", "leads", "growth"])
     assert {name for half in halves for name in half} == set(bench.BENCHMARKS)
     children, reports, printed = [], [], ""
     for number, names in enumerate(halves):
@@ -159,6 +162,23 @@ def test_idle_and_late_devices_are_measured_from_attempts(found: dict[str, Any])
     details = found["details"]["lateness"]
     assert details["claims_measured"] > 0
     assert details["lateness_ms"]["min"] > -2
+
+
+def test_the_page_is_asked_for_and_listened_to_while_the_campaign_runs(found: dict[str, Any]) -> None:
+    details = found["details"]["page"]
+    assert details["rows"] == TINY.page_rows
+    assert details["pages"] > 1
+    assert details["page_bytes"] > 1_000
+    assert _value(found, "page_under_load_p95_ms") == pytest.approx(details["page_ms"]["p95"], rel=0.05)
+    listening = details["browsers"]["listening"]
+    assert details["events"] >= listening  # everybody was told that the campaign went out
+    assert details["event_bytes"] > 100
+    assert _value(found, "page_events_per_s") == pytest.approx(
+        details["events"] / details["watched_s"] / listening, rel=0.05
+    )
+    assert _value(found, "page_event_gap_p99_s") <= details["event_gap_s"]["max"] + 0.001
+    assert {"postgres", "valkey", "sender", "scheduler", "web"} == set(details["cores_used"])
+    assert details["web_memory_mb"] > 10
 
 
 def test_growth_has_a_row_for_each_size(found: dict[str, Any]) -> None:

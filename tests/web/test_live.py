@@ -2,63 +2,21 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import httpx2
 import pytest
 
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.errors import ConfigurationError
 from fleetcast.runtime import Runtime
+from fleetcast.services.overview import Overview, overview
 from fleetcast.settings import Settings
 from fleetcast.store.connection import Database
+from fleetcast.web import live
 from fleetcast.web.app import serve
 from fleetcast.web.live import Frame, Live, Watcher
 from tests.web.seeding import FIGURES, add_campaign, add_device, add_tally
-
-SOON = 20.0
-"""Seconds after which a test gives up waiting; a bound, not a pause."""
-
-
-def on_port(runtime: Runtime, port: int) -> Runtime:
-    return replace(runtime, settings=Settings(**runtime.settings.model_dump() | {"port": port}))
-
-
-@asynccontextmanager
-async def serving(runtime: Runtime) -> AsyncIterator[tuple[str, asyncio.Event, asyncio.Task[None]]]:
-    """The real server on a free port; stopped and awaited at the end."""
-    stop = asyncio.Event()
-    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(on_port(runtime, 0), stop, ready=address.set_result))
-    try:
-        async with asyncio.timeout(SOON):
-            yield await address, stop, task
-    finally:
-        stop.set()
-        async with asyncio.timeout(SOON):
-            await task
-
-
-@asynccontextmanager
-async def watching(url: str, workspace: int) -> AsyncIterator[httpx2.Response]:
-    """A browser's open stream."""
-    async with httpx2.AsyncClient() as client, client.stream("GET", f"{url}/events?workspace={workspace}") as answer:
-        yield answer
-
-
-async def events(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, str]]:
-    """(name, data) of each event of a stream."""
-    name, data = "message", []
-    async for line in lines:
-        if line.startswith("event: "):
-            name = line[7:]
-        elif line.startswith("data: "):
-            data.append(line[6:])
-        elif not line and (data or name != "message"):
-            yield name, "\n".join(data)
-            name, data = "message", []
+from tests.web.streams import SOON, events, on_port, serving, watching
 
 
 async def test_a_changed_tally_reaches_an_open_page_and_only_what_changed(
@@ -80,6 +38,33 @@ async def test_a_changed_tally_reaches_an_open_page_and_only_what_changed(
                 assert 'hx-target="#going"' in fragment
                 assert 'hx-target="#devices"' not in fragment
                 break
+
+
+async def test_many_changes_between_two_looks_are_one_event(
+    runtime: Runtime, db: Database, workspace: WorkspaceId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = asyncio.Semaphore(1)
+
+    async def when_allowed(*given: object) -> Overview:
+        await allowed.acquire()
+        return await overview(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(live, "overview", when_allowed)
+    monkeypatch.setattr(live, "PATIENCE", SOON)
+    monkeypatch.setattr(live, "SIGN_OF_LIFE", SOON)
+    await add_device(db, workspace, "Kedai 1")
+    campaign = await add_campaign(db, workspace, "Spring", sums={("pending", None): 90_000})
+    async with serving(runtime) as (url, stop, _), watching(url, workspace) as answer:
+        told = events(answer.aiter_lines())
+        await anext(told)
+        for n in range(1001, 1031):
+            await add_tally(db, campaign, "sent", n)
+        allowed.release()
+        _, fragment = await anext(told)
+        assert "30,465" in fragment
+        stop.set()
+        assert [e async for e in told] == []
+        allowed.release()  # the sampler's next look, which nobody waits for any more
 
 
 async def test_a_stop_ends_open_streams_and_the_server_at_once(
@@ -113,6 +98,60 @@ async def test_an_address_of_another_machine_names_the_setting(runtime: Runtime)
     elsewhere = replace(runtime, settings=Settings(**runtime.settings.model_dump() | {"host": "192.0.2.1", "port": 0}))
     with pytest.raises(ConfigurationError, match="FLEETCAST_HOST"):
         await serve(elsewhere, asyncio.Event())
+
+
+@pytest.mark.parametrize("the_first_gives_up", [False, True])
+async def test_people_who_reload_together_share_one_look_that_began_after_they_asked(
+    runtime: Runtime,
+    db: Database,
+    workspace: WorkspaceId,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    the_first_gives_up: bool,
+) -> None:
+    looks, seen, allowed = 0, asyncio.Event(), asyncio.Semaphore(0)
+
+    async def when_allowed(*given: object) -> Overview:
+        nonlocal looks
+        looks += 1
+        found = await overview(*given)  # type: ignore[arg-type]
+        seen.set()
+        await allowed.acquire()
+        return found
+
+    monkeypatch.setattr(live, "overview", when_allowed)
+    figures = Live(runtime, lambda _: {})
+    async with asyncio.timeout(SOON), asyncio.TaskGroup() as people:
+        first = people.create_task(figures.look(workspace), name="first")
+        await seen.wait()
+        await add_device(db, workspace, "Kedai 1")
+        late = [people.create_task(figures.look(workspace), name=f"late {n}") for n in range(20)]
+        if the_first_gives_up:
+            first.cancel()
+        allowed.release()
+        allowed.release()
+    assert looks == 2
+    assert {task.result().fleet.total for task in late} == {1}
+
+
+async def test_a_look_that_takes_too_long_is_told_to_all_who_wait_at_once(
+    runtime: Runtime, workspace: WorkspaceId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    async def never(*_: object) -> Overview:
+        nonlocal looks
+        looks += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(live, "overview", never)
+    monkeypatch.setattr(live, "PATIENCE", 0.05)
+    figures = Live(runtime, lambda _: {})
+    async with asyncio.timeout(SOON):
+        found = await asyncio.gather(*(figures.look(workspace) for _ in range(20)), return_exceptions=True)
+    assert [str(error) for error in found] == ["The database is too slow to answer."] * 20
+    assert looks <= 2
 
 
 async def test_a_slow_reader_gets_the_newest_frame_and_not_the_ones_before() -> None:

@@ -314,7 +314,7 @@ class Sender:
             return False
         self._uncertain.clear()
         async with self._runtime.db.connection() as connection:
-            now = await connection.fetchval("SELECT extract(epoch FROM fleetcast_now())::float8")
+            now = await shards.unix_now(connection)
         for message, attempt, epoch in committed:
             result = OtherResult(
                 message,

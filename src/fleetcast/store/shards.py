@@ -169,6 +169,12 @@ async def uncertain_claims(
     return [tuple(row) for row in await connection.fetch(UNCERTAIN, messages, epochs)]
 
 
+async def unix_now(connection: Connection) -> float:
+    """Database time in Unix seconds, as results carry it."""
+    now: float = await connection.fetchval("SELECT extract(epoch FROM fleetcast_now())::float8")
+    return now
+
+
 async def queued(connection: Connection, devices: Sequence[int]) -> list[tuple[int, list[tuple[int, int]]]]:
     """What stands in the windows of these devices, in order, whatever hints were lost: (device, its rows).
 

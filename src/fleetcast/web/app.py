@@ -22,6 +22,7 @@ from fleetcast.web import rendering
 from fleetcast.web.address import listen
 from fleetcast.web.live import Live
 from fleetcast.web.pages import overview, probes
+from fleetcast.web.reading import ReadingConnection
 from fleetcast.web.shield import HEADERS, Shield, is_loopback
 
 log = structlog.get_logger()
@@ -136,6 +137,7 @@ async def serve(runtime: Runtime, stop: asyncio.Event, *, ready: Callable[[str],
     app = create_app(runtime)
     config = uvicorn.Config(
         app,
+        http=ReadingConnection,
         lifespan="on",
         ws="none",
         log_config=None,

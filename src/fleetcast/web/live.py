@@ -3,17 +3,20 @@
 The sampler looks at most once a second, only at workspaces somebody has open, renders once, and leaves the newest frame
 in each watcher's single slot. A browser that reads slowly therefore misses frames and never holds anything up; what it
 is sent is the difference between the newest frame and what it already has.
+
+There is at most one look at a workspace at a time: whoever asks meanwhile shares the next one, so a hundred people who
+reload cost the database as much as one. Nobody is shown a look that began before they asked.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from fleetcast.domain.identifiers import WorkspaceId
-from fleetcast.errors import FleetcastError
+from fleetcast.errors import FleetcastError, Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services.overview import Meter, Overview, overview
 
@@ -91,6 +94,21 @@ class Watcher:
                 yield Update(changed, frame.trouble)
 
 
+@dataclass(slots=True)
+class _Sight:
+    """What this process remembers of a workspace: its rates, and how the newest look ended."""
+
+    meter: Meter = field(default_factory=Meter)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    begun: int = 0
+    """Looks that have begun."""
+    ended: int = 0
+    """Which of them was the last that came to an end."""
+    seen: Overview | FleetcastError | None = None
+    """What that one found. An error is an outcome too: those who wait for a lost database must not find out one after
+    the other."""
+
+
 class Live:
     """The sampler and its watchers. `run` is a task of whoever made it; `close` ends it and every stream."""
 
@@ -98,7 +116,7 @@ class Live:
         self._runtime = runtime
         self._render = render
         self._watchers: dict[WorkspaceId, set[Watcher]] = {}
-        self._meters: dict[WorkspaceId, Meter] = {}
+        self._sights: dict[WorkspaceId, _Sight] = {}
         self._wanted = asyncio.Event()
         self._closed = asyncio.Event()
 
@@ -108,9 +126,30 @@ class Live:
         return sum(len(w) for w in self._watchers.values())
 
     async def look(self, workspace_id: WorkspaceId) -> Overview:
-        """One look with this process's memory of rates: what a page shows at first."""
+        """A look that begins after this call, with this process's memory of rates; shared with others who ask.
+
+        Raises what `overview` raises, and Unavailable when the look takes too long.
+        """
         self._forget()
-        return await overview(self._runtime, workspace_id, self._meters.setdefault(workspace_id, Meter()))
+        sight = self._sights.setdefault(workspace_id, _Sight())
+        asked = sight.begun
+        async with sight.looking:
+            if sight.seen is None or sight.ended <= asked:
+                sight.begun = number = sight.begun + 1
+                sight.seen = await self._outcome(workspace_id, sight.meter)
+                sight.ended = number
+            if isinstance(sight.seen, FleetcastError):
+                raise sight.seen
+            return sight.seen
+
+    async def _outcome(self, workspace_id: WorkspaceId, meter: Meter) -> Overview | FleetcastError:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await overview(self._runtime, workspace_id, meter)
+        except FleetcastError as error:
+            return error
+        except TimeoutError:
+            return Unavailable("The database is too slow to answer.")
 
     @contextmanager
     def watching(self, workspace_id: WorkspaceId) -> Iterator[Watcher]:
@@ -156,12 +195,9 @@ class Live:
 
     async def _frame(self, workspace_id: WorkspaceId) -> Frame:
         try:
-            async with asyncio.timeout(PATIENCE):
-                return Frame(self._render(await self.look(workspace_id)))
+            return Frame(self._render(await self.look(workspace_id)))
         except FleetcastError as error:
             return Frame({}, str(error))
-        except TimeoutError:
-            return Frame({}, "The database is too slow to answer.")
         except Exception:
             log.exception("the live figures could not be made", workspace=workspace_id)
             return Frame({}, "The figures could not be made; the log says why.")
@@ -169,6 +205,6 @@ class Live:
     def _forget(self) -> None:
         """Drop memories nobody has used for a minute; their looks would be too old to tell a rate."""
         now = self._runtime.clock.monotonic()
-        for workspace_id, meter in list(self._meters.items()):
-            if workspace_id not in self._watchers and now - meter.last > 60:
-                del self._meters[workspace_id]
+        for workspace_id, sight in list(self._sights.items()):
+            if workspace_id not in self._watchers and not sight.looking.locked() and now - sight.meter.last > 60:
+                del self._sights[workspace_id]
