@@ -68,3 +68,15 @@ def test_pause_resume_and_pace_are_said_and_stay(command: Command) -> None:
     changed = json.loads(command("device", "pace", "A", "1", "2", "--json").out)
     assert (changed["min_delay"], changed["max_delay"], changed["paused_at"]) == (1, 2, None)
     assert command("device", "pause", "B").code == 3
+
+
+def test_a_device_is_removed_after_a_question_that_says_what_is_lost(command: Command) -> None:
+    command("workspace", "create", "Shop")
+    command("device", "add", "A")
+    asked = command("device", "remove", "a")
+    assert asked.code != 0, "nobody answered"
+    assert "Remove A and skip the 0 messages that wait for it?" in asked.err
+    assert len(json.loads(command("device", "list", "--json").out)) == 1
+    assert "Device A is removed" in command("device", "remove", "A", "--yes").out
+    assert json.loads(command("device", "list", "--json").out) == []
+    assert command("device", "remove", "A", "--yes").code == 3

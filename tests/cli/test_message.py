@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.domain.message import MessageStatus, Outcome, Reason
 from fleetcast.store.connection import Database
 from tests.cli.conftest import Command
 from tests.store.broadcast import Broadcast, make_broadcast
@@ -61,6 +62,33 @@ def test_the_story_of_a_message_is_told_by_the_workspaces_clock(command: Command
     assert missing.code == 3
     assert json.loads(missing.out)["error"]["type"] == "NotFound"
     assert command("message", "show", "9" * 25).code == 3
+
+
+@pytest.fixture
+async def doubtful(broadcast: Broadcast, database_url: str) -> Broadcast:
+    """The same with the three queued messages in doubt."""
+    async with Database(database_url) as db, db.connection() as connection:
+        for message in broadcast.messages[1:]:
+            await broadcast.end(connection, message, MessageStatus.IN_DOUBT, Reason.NO_ANSWER, Outcome.UNKNOWN)
+    return broadcast
+
+
+def test_a_person_decides_about_what_is_in_doubt(command: Command, doubtful: Broadcast) -> None:
+    one, two, three = map(str, doubtful.messages[1:])
+    listed = command("message", "in-doubt", "list")
+    assert all(word in listed.out for word in (one, two, three, "no_answer", "+08", doubtful.phones[1]))
+    assert [str(m["id"]) for m in json.loads(command("message", "in-doubt", "list", "--json").out)] == [one, two, three]
+    assert f"--after {two}" in command("message", "in-doubt", "list", "--limit", "2").out
+    assert "1 message counted as sent" in command("message", "in-doubt", "arrived", one).out
+    assert json.loads(command("message", "in-doubt", "give-up", two, "--json").out) == {"messages": 1}
+    asked = command("message", "in-doubt", "resend", three)
+    assert asked.code != 0
+    assert "may have arrived already" in asked.err
+    assert "1 message waiting again" in command("message", "in-doubt", "resend", three, "--yes").out
+    assert "Nothing is in doubt" in command("message", "in-doubt", "list").out
+    assert "is not in doubt but sent" in command("message", "in-doubt", "arrived", one).err
+    assert command("message", "in-doubt", "arrived", one).code == 2
+    assert command("message", "in-doubt", "arrived", "4711").code == 2
 
 
 def test_a_number_is_suppressed_shown_and_lifted(command: Command, broadcast: Broadcast) -> None:

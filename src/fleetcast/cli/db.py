@@ -1,14 +1,15 @@
-"""`fleetcast db`: the database's schema."""
+"""`fleetcast db`: the database's schema, and what to do after a restore."""
 
 import typer
 
-from fleetcast.cli.output import emit_json, say
-from fleetcast.cli.session import JsonOption, with_runtime
+from fleetcast.cli.output import emit_json, number, say, table
+from fleetcast.cli.session import JsonOption, person, with_runtime
 from fleetcast.runtime import Runtime
+from fleetcast.services.restore import Restored, after_restore
 from fleetcast.store.health import schema_version
 from fleetcast.store.schema import head
 
-app = typer.Typer(help="The database's schema.", no_args_is_help=True)
+app = typer.Typer(help="The database: its schema, and after a restore.", no_args_is_help=True)
 
 
 async def _version(runtime: Runtime) -> str:
@@ -36,3 +37,26 @@ def version(as_json: JsonOption = False) -> None:
         say(f"The schema is at version {at}, as expected.")
     else:
         say(f"The schema is at version {at or 'none'}; `fleetcast db migrate` brings it to {head()}.")
+
+
+@app.command("restored")
+def restored(as_json: JsonOption = False) -> None:
+    """Run this once after restoring a backup, before anything is started: holds every campaign, lists what to check."""
+
+    async def work(runtime: Runtime) -> Restored:
+        return await after_restore(runtime, actor=person())
+
+    done = with_runtime(work)
+    if as_json:
+        emit_json(done)
+        return
+    rows = [(c.workspace, c.title, "paused", number(c.waiting)) for c in done.paused]
+    rows += [(c.workspace, c.title, "a draft again", number(c.waiting)) for c in done.withdrawn]
+    if rows:
+        table(("workspace", "campaign", "now", "waiting"), rows, right=("waiting",))
+        say(
+            "Messages that wait in these campaigns may have gone out after the backup was made. Resume a campaign only "
+            "if a second copy does no harm; else cancel it."
+        )
+    say(f"{number(done.in_doubt)} messages were being sent and are in doubt: `fleetcast message in-doubt list`.")
+    say("Fleetcast can be started now.")

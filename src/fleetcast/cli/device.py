@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fleetcast.cli.output import emit_json, local_time, say, seconds, table
+from fleetcast.cli.output import emit_json, local_time, number, say, seconds, table
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
 from fleetcast.domain.device import TransportKind
 from fleetcast.runtime import Runtime
@@ -153,3 +153,33 @@ def pace(
         return f"Device {device.name} now waits {seconds(min_delay)} to {seconds(max_delay)} between two sends."
 
     _change(workspace, name, as_json, change)
+
+
+@app.command("remove")
+def remove(
+    name: NameArgument,
+    workspace: WorkspaceOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a device away for good. What waits for it is skipped; its leads stay, but no campaign reaches them."""
+
+    async def look(runtime: Runtime) -> tuple[Device, int]:
+        where = await find_workspace(runtime, workspace)
+        device = await devices.find_device(runtime, where.id, name)
+        return device, await devices.waiting_messages(runtime, where.id, device.id)
+
+    device, waiting = with_runtime(look)
+    if not yes:
+        typer.confirm(
+            f"Remove {device.name} and skip the {number(waiting)} messages that wait for it?", abort=True, err=True
+        )
+
+    async def work(runtime: Runtime) -> None:
+        await devices.remove_device(runtime, device.workspace_id, device.id, actor=person())
+
+    with_runtime(work)
+    if as_json:
+        emit_json({"removed": device.name, "waiting": waiting})
+    else:
+        say(f"Device {device.name} is removed. {number(waiting)} messages that wait for it are being skipped.")

@@ -1,18 +1,21 @@
-"""`fleetcast message`: what became of each message."""
+"""`fleetcast message`: what became of each message, and decisions about those in doubt."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from fleetcast.cli.output import emit_json, local_time, say, table
-from fleetcast.cli.session import JsonOption, WorkspaceOption, with_runtime
-from fleetcast.domain.identifiers import MessageId
+from fleetcast.cli.output import emit_json, local_time, number, say, table
+from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
+from fleetcast.domain.identifiers import MessageId, WorkspaceId
 from fleetcast.domain.message import Delivery, MessageStatus
 from fleetcast.domain.phone import parse_phone
 from fleetcast.runtime import Runtime
+from fleetcast.services import doubts
 from fleetcast.services.campaigns import find_campaign
 from fleetcast.services.devices import find_device
-from fleetcast.services.messages import LARGEST_PAGE, MessagePage, Story, list_messages, show_message
+from fleetcast.services.messages import LARGEST_PAGE, MessagePage, MessageRow, Story, list_messages, show_message
 from fleetcast.services.workspaces import Workspace, find_workspace
 
 app = typer.Typer(help="What became of each message.", no_args_is_help=True)
@@ -98,3 +101,76 @@ def show(
     if m.expires_at is not None and m.status.is_open:
         say(f"Not before {local_time(m.not_before, where.time_zone)}, ends {local_time(m.expires_at, where.time_zone)}")
     table(("time", "what", ""), [(local_time(t.at, where.time_zone), t.what, t.detail) for t in story.timeline])
+
+
+decisions = typer.Typer(help="Messages in doubt: nobody knows whether they left. You decide.", no_args_is_help=True)
+app.add_typer(decisions, name="in-doubt")
+
+Messages = Annotated[list[int], typer.Argument(min=1, metavar="ID...", help="The messages' ids.")]
+Decision = Callable[[Runtime, WorkspaceId, list[MessageId]], Awaitable[int]]
+
+
+@decisions.command("list")
+def show_doubts(
+    workspace: WorkspaceOption = None,
+    after: Annotated[int, typer.Option(min=0, help="Only messages with a higher id.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="Messages a page.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Messages in doubt now. Evidence may still settle them; those that stay are failed, unconfirmed, in the end."""
+
+    async def work(runtime: Runtime) -> tuple[Workspace, list[MessageRow]]:
+        where = await find_workspace(runtime, workspace)
+        return where, await doubts.list_doubts(runtime, where.id, after=after, limit=limit)
+
+    where, found = with_runtime(work)
+    if as_json:
+        emit_json(found)
+        return
+    if not found:
+        say("Nothing is in doubt.")
+        return
+    rows = [
+        (m.id, m.recipient, m.device, m.campaign or "-", m.reason or "", local_time(m.in_doubt_since, where.time_zone))
+        for m in found
+    ]
+    table(("id", "to", "device", "campaign", "why", "since"), rows, right=("id",))
+    if len(found) == limit:
+        say(f"More with --after {found[-1].id}", style="dim")
+
+
+def _decide(workspace: str | None, ids: list[int], as_json: bool, decide: Decision, became: str) -> None:
+    async def work(runtime: Runtime) -> int:
+        where = await find_workspace(runtime, workspace)
+        return await decide(runtime, where.id, [MessageId(i) for i in ids])
+
+    count = with_runtime(work)
+    if as_json:
+        emit_json({"messages": count})
+    else:
+        say(f"{number(count)} {'message' if count == 1 else 'messages'} {became}.")
+
+
+@decisions.command("arrived")
+def arrived(messages: Messages, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """These arrived: you know it from the person or from the phone. They count as sent."""
+    _decide(workspace, messages, as_json, partial(doubts.confirm_arrived, actor=person()), "counted as sent")
+
+
+@decisions.command("give-up")
+def give_up(messages: Messages, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Wait no longer: these are failed, unconfirmed. They can still be sent again by `campaign retry --unconfirmed`."""
+    _decide(workspace, messages, as_json, partial(doubts.give_up, actor=person()), "given up")
+
+
+@decisions.command("resend")
+def resend(
+    messages: Messages,
+    workspace: WorkspaceOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send these again although they may have arrived."""
+    if not yes:
+        typer.confirm(f"{len(messages)} may have arrived already; send a second copy?", abort=True, err=True)
+    _decide(workspace, messages, as_json, partial(doubts.resend, actor=person()), "waiting again")

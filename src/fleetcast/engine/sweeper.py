@@ -59,7 +59,9 @@ class Sweeper:
         await self.requeue_strays()
         for device in await self._ask(sweeping.removed_devices):
             beat()
-            await self._drain(transitions.skip_removed, device, beat)
+            skipped = await self._drain(transitions.skip_removed, device, beat)
+            if skipped:
+                log.info("messages of a removed device skipped", device_id=device, messages=skipped)
         for campaign in await self._ask(sweeping.campaigns):
             beat()
             await self._settle(campaign, beat)
@@ -112,12 +114,15 @@ class Sweeper:
                 if await sweeping.finish(connection, campaign.id):
                     log.info("campaign finished", campaign_id=campaign.id)
 
-    async def _drain(self, move: Move, subject: int, beat: Beat) -> None:
+    async def _drain(self, move: Move, subject: int, beat: Beat) -> int:
+        total = 0
         while True:
             beat()
             async with self._runtime.db.transaction() as connection:
-                if await move(connection, subject) < CHUNK:
-                    return
+                moved = await move(connection, subject)
+            total += moved
+            if moved < CHUNK:
+                return total
 
     async def _ask(self, question: Callable[[Connection], Awaitable[list]]) -> list:  # type: ignore[type-arg]
         async with self._runtime.db.connection() as connection:

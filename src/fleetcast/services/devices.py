@@ -27,9 +27,11 @@ __all__ = [
     "find_device",
     "list_devices",
     "pause_device",
+    "remove_device",
     "resume_device",
     "set_pace",
     "set_state",
+    "waiting_messages",
 ]
 
 DEFAULT_MIN_DELAY, DEFAULT_MAX_DELAY = 10.0, 30.0
@@ -177,6 +179,25 @@ async def set_pace(
             before={"min_delay": device.min_delay, "max_delay": device.max_delay},
             after={"min_delay": pace.min_delay, "max_delay": pace.max_delay},
         )
+    await runtime.nudges.devices(device_id)
+
+
+async def waiting_messages(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId) -> int:
+    """How many messages wait for this device: what its removal would skip."""
+    async with runtime.db.connection() as connection:
+        return await devices.waiting_messages(connection, workspace_id, device_id)
+
+
+async def remove_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId, *, actor: str) -> None:
+    """Take a device away for good. Raises NotFound.
+
+    From the commit on it gets no work; the sweeper skips what waits for it (`device_removed`), chunk by chunk, and an
+    attempt under way still gets its answer. Its leads stay stored, and no campaign reaches them. Its name is free.
+    """
+    async with runtime.db.transaction() as connection:
+        device = await _lock(connection, workspace_id, device_id)
+        await devices.mark_removed(connection, device_id)
+        await audit.record(connection, workspace_id, actor, "device.remove", device.name, before={"id": device_id})
     await runtime.nudges.devices(device_id)
 
 

@@ -10,7 +10,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.store import messages
 from fleetcast.store.messages import AttemptRow, EvidenceRow, MessageRow, Wanted
 
-__all__ = ["LARGEST_PAGE", "MessagePage", "Story", "TimelineEntry", "list_messages", "show_message"]
+__all__ = ["LARGEST_PAGE", "MessagePage", "MessageRow", "Story", "TimelineEntry", "list_messages", "show_message"]
 
 LARGEST_PAGE = 1_000
 _LAST_ID = 2**63 - 1

@@ -176,3 +176,19 @@ async def write_pace(connection: Connection, device_id: DeviceId, min_delay: flo
     await connection.execute(
         "UPDATE devices SET min_delay = $2, max_delay = $3 WHERE id = $1", device_id, min_delay, max_delay
     )
+
+
+async def mark_removed(connection: Connection, device_id: DeviceId) -> None:
+    """Remove a device; its row stays for the messages and attempts that name it."""
+    await connection.execute("UPDATE devices SET deleted_at = fleetcast_now() WHERE id = $1", device_id)
+
+
+async def waiting_messages(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> int:
+    """Messages of the device that are pending or queued."""
+    found: int = await connection.fetchval(
+        "SELECT count(*) FROM broadcast_messages b WHERE b.workspace_id = $1 AND b.device_id = $2 AND b.is_open "
+        "AND b.status IN ('pending', 'queued')",
+        workspace_id,
+        device_id,
+    )
+    return found

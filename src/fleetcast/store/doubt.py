@@ -1,7 +1,10 @@
-"""Attempts in doubt, with what is needed to ask or to wait: reference, transport, age."""
+"""Messages in doubt: with what is needed to ask or to wait (reference, transport, age), or for a person to decide."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fleetcast.domain.identifiers import CampaignId, WorkspaceId
+from fleetcast.domain.message import MessageStatus
 from fleetcast.store.connection import Connection
 
 IN_DOUBT = """
@@ -10,6 +13,23 @@ SELECT b.id, b.attempts, b.crashes, a.reference, d.transport,
 FROM broadcast_messages b JOIN devices d ON d.id = b.device_id
   LEFT JOIN message_attempts a ON a.message_id = b.id AND a.attempt = b.attempts
 WHERE b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt' AND b.id > $1 ORDER BY b.id LIMIT $2"""
+
+CAMPAIGNS_OF = """
+SELECT DISTINCT campaign_id FROM broadcast_messages
+WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND campaign_id IS NOT NULL ORDER BY campaign_id"""
+LOCKED = """
+SELECT id, attempts, campaign_id, status::text FROM broadcast_messages
+WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) ORDER BY id FOR UPDATE"""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """A message about which a person decides, locked."""
+
+    id: int
+    attempts: int
+    campaign_id: int | None
+    status: MessageStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +47,14 @@ class Doubt:
 async def in_doubt(connection: Connection, after: int, limit: int) -> list[Doubt]:
     """Open doubts by id, those after `after`."""
     return [Doubt(*row) for row in await connection.fetch(IN_DOUBT, after, limit)]
+
+
+async def campaigns_of(connection: Connection, workspace_id: WorkspaceId, messages: Sequence[int]) -> list[CampaignId]:
+    """The campaigns of these messages, in the order of their numbers."""
+    return [CampaignId(r["campaign_id"]) for r in await connection.fetch(CAMPAIGNS_OF, workspace_id, messages)]
+
+
+async def locked(connection: Connection, workspace_id: WorkspaceId, messages: Sequence[int]) -> list[Undecided]:
+    """Those of these messages that are the workspace's, their rows locked until the transaction ends."""
+    rows = await connection.fetch(LOCKED, workspace_id, messages)
+    return [Undecided(r["id"], r["attempts"], r["campaign_id"], MessageStatus(r["status"])) for r in rows]

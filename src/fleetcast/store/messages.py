@@ -104,6 +104,9 @@ _OF_PERSON = f"""{_SELECT} WHERE {_FILTER} AND b.recipient = $5 AND b.id < $6 AN
   WHERE o.workspace_id = $1 AND m.recipient = $5)
 ORDER BY b.id DESC LIMIT $7"""
 
+_IN_DOUBT = f"""{_SELECT} WHERE b.workspace_id = $1 AND b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt'
+  AND b.id > $2 ORDER BY b.id LIMIT $3"""
+
 _NEWEST = f"{_SELECT} WHERE {_FILTER} AND b.id < $5 ORDER BY b.id DESC LIMIT $6"
 
 
@@ -146,6 +149,11 @@ async def newest(
     """The workspace's messages, newest first, those with an id below `before`."""
     rows = await connection.fetch(_NEWEST, workspace_id, *wanted, before, limit)
     return [_message(r) for r in rows]
+
+
+async def in_doubt(connection: Connection, workspace_id: WorkspaceId, after: int, limit: int) -> list[MessageRow]:
+    """The workspace's messages in doubt by id, those after `after`."""
+    return [_message(r) for r in await connection.fetch(_IN_DOUBT, workspace_id, after, limit)]
 
 
 async def one(connection: Connection, workspace_id: WorkspaceId, message_id: MessageId) -> MessageRow | None:

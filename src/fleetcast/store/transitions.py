@@ -90,7 +90,8 @@ class Evidence:
 
     id: int
     attempt: int
-    provider_id: str
+    provider_id: str | None
+    """None where only a person says so."""
     at: datetime
 
 

@@ -1,0 +1,118 @@
+"""Messages in doubt, decided by a person: it arrived, give it up, or send it again although a copy may arrive twice.
+
+Nobody guesses here: each decision names its messages, is audited, and is made for all of them or for none. Separate
+from the reading of messages because these are the only use cases in which a person overrules what the system knows.
+"""
+
+from collections.abc import Sequence
+
+from fleetcast.domain.campaign import CampaignStatus
+from fleetcast.domain.identifiers import MessageId, WorkspaceId
+from fleetcast.domain.message import MessageStatus, Reason, Resolution
+from fleetcast.errors import Conflict, InvalidInput
+from fleetcast.runtime import Runtime
+from fleetcast.services.messages import LARGEST_PAGE
+from fleetcast.store import audit, campaigns, doubt, messages, overview, transitions
+from fleetcast.store.connection import Connection
+from fleetcast.store.doubt import Undecided
+from fleetcast.store.messages import MessageRow
+from fleetcast.store.transitions import Evidence
+
+__all__ = ["LARGEST_DECISION", "confirm_arrived", "give_up", "list_doubts", "resend"]
+
+LARGEST_DECISION = 1_000
+"""Messages that one decision may name: as many as a person may have read."""
+
+
+async def list_doubts(
+    runtime: Runtime, workspace_id: WorkspaceId, *, after: int = 0, limit: int = LARGEST_PAGE
+) -> list[MessageRow]:
+    """Messages in doubt now, by number, those after `after`; at most `limit`."""
+    async with runtime.db.transaction() as connection, messages.time_limit(connection):
+        return await messages.in_doubt(connection, workspace_id, after, limit)
+
+
+async def confirm_arrived(
+    runtime: Runtime, workspace_id: WorkspaceId, message_ids: Sequence[MessageId], *, actor: str
+) -> int:
+    """T5a by a person: these messages arrived. Returns how many are `sent` now.
+
+    Raises InvalidInput for a message that is not in doubt; then nothing is changed.
+    """
+    async with runtime.db.transaction() as connection:
+        found = await _undecided(connection, workspace_id, message_ids)
+        now = await overview.now(connection)
+        evidence = [Evidence(m.id, m.attempts, None, now) for m in found]
+        sent = await transitions.confirm_sent(connection, evidence, Resolution.PERSON)
+        await _note(connection, workspace_id, actor, "message.arrived", found)
+    return len(sent)
+
+
+async def give_up(runtime: Runtime, workspace_id: WorkspaceId, message_ids: Sequence[MessageId], *, actor: str) -> int:
+    """T5b by a person: wait no longer; these messages are failed, unconfirmed. Returns how many.
+
+    Raises InvalidInput for a message that is not in doubt; then nothing is changed.
+    """
+    async with runtime.db.transaction() as connection:
+        found = await _undecided(connection, workspace_id, message_ids)
+        devices = await _fail(connection, found)
+        await _note(connection, workspace_id, actor, "message.give_up", found)
+    return len(devices)
+
+
+async def resend(runtime: Runtime, workspace_id: WorkspaceId, message_ids: Sequence[MessageId], *, actor: str) -> int:
+    """T5b and T8u in one transaction: send these again; a copy may arrive twice. Returns how many wait again.
+
+    People who have asked for no more messages are left as failed. Raises InvalidInput for a message that is not in
+    doubt, Conflict where its campaign was cancelled; then nothing is changed.
+    """
+    async with runtime.db.transaction() as connection:
+        # Campaigns are locked before their messages, as everywhere.
+        for campaign_id in await doubt.campaigns_of(connection, workspace_id, message_ids):
+            campaign = await campaigns.locked(connection, workspace_id, campaign_id)
+            if campaign is None or campaign.status not in (CampaignStatus.RUNNING, CampaignStatus.PAUSED):
+                raise Conflict(
+                    f"Campaign {campaign_id} is {campaign.status if campaign else 'gone'}: its messages cannot be sent "
+                    "again. Say that they arrived, or give them up."
+                )
+            await campaigns.extend_deadline(connection, workspace_id, campaign_id)
+        found = await _undecided(connection, workspace_id, message_ids)
+        await _fail(connection, found)
+        devices = await transitions.retry_unconfirmed(connection, workspace_id, [m.id for m in found])
+        await _note(connection, workspace_id, actor, "message.resend", found)
+    if devices:
+        await runtime.nudges.work(sorted(set(devices)))
+    return len(devices)
+
+
+async def _undecided(
+    connection: Connection, workspace_id: WorkspaceId, message_ids: Sequence[MessageId]
+) -> list[Undecided]:
+    """The messages, locked; every one of them in doubt."""
+    wanted = sorted(set(message_ids))
+    if not wanted:
+        raise InvalidInput("messages", "name at least one message")
+    if len(wanted) > LARGEST_DECISION:
+        raise InvalidInput("messages", f"at most {LARGEST_DECISION:,} at a time, not {len(wanted):,}")
+    found = await doubt.locked(connection, workspace_id, wanted)
+    known = {m.id: m for m in found}
+    for message_id in wanted:
+        if message_id not in known:
+            raise InvalidInput("messages", f"there is no message {message_id} in this workspace")
+        if known[message_id].status is not MessageStatus.IN_DOUBT:
+            raise InvalidInput("messages", f"{message_id} is not in doubt but {known[message_id].status}")
+    return found
+
+
+async def _fail(connection: Connection, found: Sequence[Undecided]) -> list[int]:
+    decisions = [(m.id, MessageStatus.FAILED, Reason.UNCONFIRMED) for m in found]
+    return await transitions.settle_doubt(connection, decisions)
+
+
+async def _note(
+    connection: Connection, workspace_id: WorkspaceId, actor: str, action: str, found: Sequence[Undecided]
+) -> None:
+    for m in found:
+        await audit.record(
+            connection, workspace_id, actor, action, f"message {m.id}", before={"status": m.status.value}
+        )

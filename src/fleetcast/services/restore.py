@@ -1,0 +1,56 @@
+"""After a restore from a backup: nothing goes out until a person has looked, and what may have gone out is listed.
+
+The database is older than the world then. What it calls waiting may have been sent after the backup was made, and
+nobody can tell by looking at it; so every campaign is held, and what was under way is in doubt.
+"""
+
+from dataclasses import dataclass
+
+from fleetcast.domain.identifiers import CampaignId, WorkspaceId
+from fleetcast.errors import Conflict
+from fleetcast.runtime import Runtime
+from fleetcast.services.campaign_actions import pause_campaign, withdraw_campaign
+from fleetcast.store import restore, transitions
+from fleetcast.store.restore import Underway
+
+__all__ = ["Restored", "Underway", "after_restore"]
+
+REASON = "restored from a backup"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was done, and what to look at before anything is resumed."""
+
+    paused: list[Underway]
+    """Campaigns that ran when the backup was made: any message that still waits in them may have been sent since."""
+    withdrawn: list[Underway]
+    """Campaigns whose start has passed meanwhile: they are drafts again, and may have been sent since."""
+    requeued: int
+    """Messages taken out of their devices' windows, besides those of the paused campaigns."""
+    in_doubt: int
+    """Messages that were being sent when the backup was made."""
+
+
+async def after_restore(runtime: Runtime, *, actor: str) -> Restored:
+    """Make a restored database safe to start from. Safe to repeat, also after it was interrupted.
+
+    Raises Conflict while a sender works on it.
+    """
+    async with runtime.db.transaction() as connection:
+        if await restore.held(connection):
+            raise Conflict("Senders are at work on this database: stop every Fleetcast that uses it, then try again.")
+        shards = await restore.supersede(connection)
+    async with runtime.db.connection() as connection:
+        running = await restore.underway(connection, "running")
+        due = await restore.underway(connection, "scheduled")
+    for campaign in running:
+        await pause_campaign(
+            runtime, WorkspaceId(campaign.workspace_id), CampaignId(campaign.id), actor=actor, reason=REASON
+        )
+    for campaign in due:
+        await withdraw_campaign(runtime, WorkspaceId(campaign.workspace_id), CampaignId(campaign.id), actor=actor)
+    async with runtime.db.transaction() as connection:
+        requeued = await transitions.requeue_shards(connection, shards)
+        doubtful = await transitions.orphaned(connection, shards, {})
+    return Restored(running, due, requeued, len(doubtful))
