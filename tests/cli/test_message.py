@@ -84,11 +84,12 @@ def test_a_person_decides_about_what_is_in_doubt(command: Command, doubtful: Bro
     asked = command("message", "in-doubt", "resend", three)
     assert asked.code != 0
     assert "may have arrived already" in asked.err
-    assert "1 message waiting again" in command("message", "in-doubt", "resend", three, "--yes").out
+    assert "1 message waits again" in command("message", "in-doubt", "resend", three, "--yes").out
     assert "Nothing is in doubt" in command("message", "in-doubt", "list").out
     assert "is not in doubt but sent" in command("message", "in-doubt", "arrived", one).err
     assert command("message", "in-doubt", "arrived", one).code == 2
     assert command("message", "in-doubt", "arrived", "4711").code == 2
+    assert command("message", "in-doubt", "give-up", "9" * 25).code == 2
 
 
 def test_a_number_is_suppressed_shown_and_lifted(command: Command, broadcast: Broadcast) -> None:

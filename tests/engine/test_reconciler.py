@@ -1,6 +1,6 @@
 """How doubt ends: by evidence, by proof of absence, by the end of the window. The provider is the only double."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -11,6 +11,7 @@ from fleetcast.domain.identifiers import Reference, WorkspaceId
 from fleetcast.domain.message import MAX_CRASHES, MessageStatus, Outcome, Reason
 from fleetcast.engine.reconciler import Reconciler
 from fleetcast.runtime import Runtime
+from fleetcast.services.doubts import resend
 from fleetcast.store.connection import Connection
 from fleetcast.store.invariants import broken_invariants
 from fleetcast.transports.base import Finding
@@ -51,6 +52,34 @@ def provider() -> Provider:
 @pytest.fixture
 def reconciler(runtime: Runtime, provider: Provider) -> Reconciler:
     return Reconciler(runtime, {TransportKind.SIMULATOR: provider})
+
+
+class Slow(Provider):
+    """Answers about one attempt while a person has the message sent again."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    async def find(self, references: Sequence[Reference]) -> list[Finding]:
+        await self._meanwhile()
+        return await super().find(references)
+
+
+async def test_a_proof_about_an_earlier_attempt_does_not_settle_a_later_one(
+    runtime: Runtime, connection: Connection, cast: Broadcast, workspace: WorkspaceId
+) -> None:
+    message = cast.messages[0]
+
+    async def send_again_and_lose_the_answer() -> None:
+        await resend(runtime, workspace, [message], actor="test")
+        await cast.queue(connection)
+        await cast.end(connection, message, MessageStatus.IN_DOUBT, Reason.NO_ANSWER, Outcome.UNKNOWN)
+
+    provider = Slow(send_again_and_lose_the_answer)
+    provider.answers = {reference(message): None}
+    await Reconciler(runtime, {TransportKind.SIMULATOR: provider}).run_once()
+    assert (await row(connection, message))[0] == "in_doubt"
 
 
 def reference(message: int) -> Reference:

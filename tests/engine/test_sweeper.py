@@ -109,7 +109,7 @@ async def test_a_campaign_ends_when_its_last_message_is_settled_and_not_before(
     await cast.end(connection, cast.messages[-1], MessageStatus.IN_DOUBT, Reason.NO_ANSWER, Outcome.UNKNOWN)
     await sweeper.run_once()
     assert await campaign_status(connection) == "running", "a doubt is open"
-    await transitions.settle_doubt(connection, [(cast.messages[-1], MessageStatus.FAILED, Reason.UNCONFIRMED)])
+    await transitions.settle_doubt(connection, [(cast.messages[-1], 1, MessageStatus.FAILED, Reason.UNCONFIRMED)])
     await sweeper.run_once()
     assert await campaign_status(connection) == "finished"
 

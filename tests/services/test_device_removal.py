@@ -25,6 +25,8 @@ async def test_a_removed_device_gets_no_work_from_the_commit_on_and_an_answer_on
         [claimed] = await made.claim(connection, made.messages[0])
         assert await waiting_messages(runtime, workspace, gone) == 2
         await remove_device(runtime, workspace, gone, actor="test")
+        left = await connection.fetch("SELECT id FROM broadcast_messages WHERE status = 'queued' ORDER BY id")
+        assert [row["id"] for row in left] == made.messages[1::2], "given back in the removal's own transaction"
         assert await made.claim(connection, made.messages[2]) == []
         await made.queue(connection)
         await Sweeper(runtime, {"simulator": 10.0}).run_once()

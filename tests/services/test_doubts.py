@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
-from fleetcast.domain.identifiers import MessageId, WorkspaceId
+from fleetcast.domain.identifiers import DeviceId, MessageId, Reference, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
 from fleetcast.errors import Conflict, InvalidInput
 from fleetcast.runtime import Runtime
-from fleetcast.services.doubts import confirm_arrived, give_up, list_doubts, resend
+from fleetcast.services.doubts import Resent, confirm_arrived, give_up, list_doubts, resend
+from fleetcast.services.inbound import receive
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store.connection import Connection
 from fleetcast.store.invariants import broken_invariants
+from fleetcast.transports.base import Receipt, ReceiptKind
 from tests.store.broadcast import Broadcast, make_broadcast
 
 ACTOR = "test"
@@ -76,7 +79,7 @@ async def test_what_is_given_up_is_failed_and_unconfirmed(
 async def test_what_is_resent_waits_again_with_its_attempts_and_is_sent_a_second_time(
     runtime: Runtime, connection: Connection, cast: Broadcast, workspace: WorkspaceId
 ) -> None:
-    assert await resend(runtime, workspace, cast.messages[:2], actor=ACTOR) == 2
+    assert await resend(runtime, workspace, cast.messages[:2], actor=ACTOR) == Resent(waiting=2, kept_back=0)
     assert (await standings(connection))[:2] == [("pending", None)] * 2
     await cast.queue(connection)
     await cast.send(connection, *cast.messages[:2])
@@ -94,8 +97,44 @@ async def test_who_asked_for_no_more_messages_gets_no_second_copy(
         workspace,
         cast.phones[0],
     )
-    assert await resend(runtime, workspace, cast.messages[:2], actor=ACTOR) == 1
+    assert await resend(runtime, workspace, cast.messages[:2], actor=ACTOR) == Resent(waiting=1, kept_back=1)
     assert (await standings(connection))[:2] == [("failed", "unconfirmed"), ("pending", None)]
+    assert await audited(connection) == [
+        ("message.resend", f"message {cast.messages[1]}"),
+        ("message.give_up", f"message {cast.messages[0]}"),
+    ]
+
+
+async def test_a_resend_gives_the_campaign_more_time_only_when_its_own_is_over(
+    runtime: Runtime, connection: Connection, cast: Broadcast, workspace: WorkspaceId
+) -> None:
+    left = await connection.fetchval(
+        "UPDATE campaigns SET expires_at = fleetcast_now() + interval '2 hours' RETURNING expires_at"
+    )
+    await resend(runtime, workspace, cast.messages[:1], actor=ACTOR)
+    assert await connection.fetchval("SELECT expires_at FROM campaigns") == left
+    await connection.execute("UPDATE campaigns SET expires_at = fleetcast_now() - interval '1 second'")
+    await resend(runtime, workspace, cast.messages[1:2], actor=ACTOR)
+    assert await connection.fetchval("SELECT expires_at > fleetcast_now() + interval '6 days' FROM campaigns")
+
+
+async def test_what_a_person_said_arrived_still_takes_its_receipts(
+    runtime: Runtime, connection: Connection, cast: Broadcast, workspace: WorkspaceId
+) -> None:
+    await confirm_arrived(runtime, workspace, cast.messages[:2], actor=ACTOR)
+    now = datetime.now(UTC)
+    for n, (message, kind) in enumerate(zip(cast.messages[:2], (ReceiptKind.READ, ReceiptKind.FAILED), strict=True)):
+        device = await connection.fetchval("SELECT device_id FROM broadcast_messages WHERE id = $1", message)
+        receipt = Receipt(f"e{n}", DeviceId(device), f"p{message}", kind, now, Reference(f"test-{message}-1"))
+        await receive(runtime, "test", [receipt])
+    rows = await connection.fetch(
+        "SELECT status::text, delivery::text, provider_id FROM broadcast_messages ORDER BY id LIMIT 2"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("sent", "read", f"p{cast.messages[0]}"),
+        ("failed", "none", f"p{cast.messages[1]}"),
+    ]
+    assert await broken_invariants(connection) == []
 
 
 async def test_one_message_that_is_not_in_doubt_stops_the_whole_decision(
@@ -109,6 +148,9 @@ async def test_one_message_that_is_not_in_doubt_stops_the_whole_decision(
             await decide(runtime, workspace, [*cast.messages[:1], MessageId(4711)], actor=ACTOR)
         with pytest.raises(InvalidInput, match="at least one"):
             await decide(runtime, workspace, [], actor=ACTOR)
+        for never in (0, -1, 2**63):
+            with pytest.raises(InvalidInput, match="no message"):
+                await decide(runtime, workspace, [MessageId(never)], actor=ACTOR)
     assert await standings(connection) == before
     assert await audited(connection) == []
 
@@ -130,7 +172,7 @@ async def test_a_cancelled_campaign_sends_no_second_copies(
 ) -> None:
     await connection.execute("UPDATE campaigns SET status = 'cancelled'")
     before = await standings(connection)
-    with pytest.raises(Conflict, match="is cancelled"):
+    with pytest.raises(Conflict, match="is over"):
         await resend(runtime, workspace, cast.messages[:1], actor=ACTOR)
     assert await standings(connection) == before
     assert await give_up(runtime, workspace, cast.messages[:1], actor=ACTOR) == 1

@@ -85,5 +85,24 @@ async def test_a_second_time_changes_nothing(runtime: Runtime, connection: Conne
     await after_restore(runtime, actor="test")
     before = await statuses(connection)
     done = await after_restore(runtime, actor="test")
-    assert (done.paused, done.withdrawn, done.requeued, done.in_doubt) == ([], [], 0, 0)
+    assert (done.withdrawn, done.requeued, done.in_doubt) == ([], 0, 0)
+    assert [c.id for c in done.paused] == [cast.campaign], "the list is not lost with the first run"
     assert await statuses(connection) == before
+
+
+async def test_a_campaign_that_was_paused_or_not_planned_yet_is_listed_too(
+    runtime: Runtime, connection: Connection, cast: Broadcast
+) -> None:
+    await leases_are_over(connection)
+    await connection.execute("UPDATE campaigns SET status = 'paused', planned_at = NULL")
+    [listed] = (await after_restore(runtime, actor="test")).paused
+    assert (listed.id, listed.waiting, listed.planned) == (cast.campaign, 5, False)
+
+
+async def test_no_message_of_after_the_restore_has_the_reference_of_one_that_was_sent_before_it(
+    runtime: Runtime, connection: Connection, cast: Broadcast, workspace: WorkspaceId
+) -> None:
+    await leases_are_over(connection)
+    await after_restore(runtime, actor="test")
+    later = await make_broadcast(connection, workspace, people=1)
+    assert later.messages[0] > cast.messages[-1] + 900_000_000

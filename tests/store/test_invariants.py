@@ -277,7 +277,7 @@ async def test_a_retry_by_a_person_breaks_no_promise(db: Database, workspace: Wo
     async with db.connection() as connection:
         made = await a_mixed_broadcast(connection, workspace)
         doubted = made.messages[7]
-        await transitions.settle_doubt(connection, [(doubted, MessageStatus.FAILED, Reason.UNCONFIRMED)])
+        await transitions.settle_doubt(connection, [(doubted, 1, MessageStatus.FAILED, Reason.UNCONFIRMED)])
         await transitions.retry_certain(connection, workspace, made.campaign)
         await transitions.retry_unconfirmed(connection, workspace, [doubted])
         assert (await statuses(connection, made)).count("pending") == 3

@@ -89,6 +89,29 @@ async def test_t1_serves_campaigns_of_one_device_in_turn(connection: Connection,
     assert sum(r.campaign == other.campaign for r in rows) == 3
 
 
+async def test_t1_leaves_a_row_alone_that_somebody_else_has_just_moved(
+    db: Database, connection: Connection, cast: Broadcast
+) -> None:
+    async with db.connection() as other:
+        moving = other.transaction()
+        await moving.start()
+        await other.execute(
+            "UPDATE broadcast_messages SET status = 'skipped', reason = 'opt_out', ended_at = fleetcast_now() "
+            "WHERE id = $1",
+            cast.messages[0],
+        )
+        await transitions.top_up(other, cast.devices[1:], [1])
+        waiting = asyncio.create_task(transitions.top_up(connection, cast.devices, [10, 10]))
+        async with db.connection() as third, asyncio.timeout(20):
+            while not await third.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+                pass
+        await moving.commit()
+        found = [r.id for r in await waiting]
+    assert cast.messages[0] not in found
+    assert cast.messages[1] not in found, "queued once"
+    assert len(found) == len(set(found)) == 4
+
+
 # -- T2
 
 
@@ -247,19 +270,20 @@ async def test_t5_settles_doubt_by_evidence_absence_or_the_end_of_the_window(
 ) -> None:
     await cast.queue(connection)
     doubt = (MessageStatus.IN_DOUBT, Reason.NO_ANSWER, Outcome.UNKNOWN)
-    for message in cast.messages[:3]:
+    for message in cast.messages[:4]:
         await cast.end(connection, message, *doubt)
     now = await connection.fetchval("SELECT fleetcast_now()")
     proof = Evidence(cast.messages[0], 1, "p", now)
     assert await transitions.confirm_sent(connection, [proof], Resolution.LEDGER) == [cast.messages[0]]
     assert await transitions.confirm_sent(connection, [proof], Resolution.LEDGER) == []
     decisions = [
-        (cast.messages[1], MessageStatus.PENDING, Reason.SENDER_LOST),
-        (cast.messages[2], MessageStatus.FAILED, Reason.UNCONFIRMED),
-        (cast.messages[0], MessageStatus.FAILED, Reason.UNCONFIRMED),  # is sent by now
+        (cast.messages[1], 1, MessageStatus.PENDING, Reason.SENDER_LOST),
+        (cast.messages[2], 1, MessageStatus.FAILED, Reason.UNCONFIRMED),
+        (cast.messages[0], 1, MessageStatus.FAILED, Reason.UNCONFIRMED),  # is sent by now
+        (cast.messages[3], 2, MessageStatus.FAILED, Reason.UNCONFIRMED),  # about an attempt that it never made
     ]
     assert len(await transitions.settle_doubt(connection, decisions)) == 2
-    assert [await status(connection, m) for m in cast.messages[:3]] == ["sent", "pending", "failed"]
+    assert [await status(connection, m) for m in cast.messages[:4]] == ["sent", "pending", "failed", "in_doubt"]
     assert await broken_invariants(connection) == []
 
 
@@ -268,7 +292,7 @@ async def test_t6_evidence_of_an_older_attempt_does_not_end_the_one_under_way(
 ) -> None:
     await cast.queue(connection)
     await cast.end(connection, cast.messages[0], MessageStatus.IN_DOUBT, Reason.NO_ANSWER, Outcome.UNKNOWN)
-    await transitions.settle_doubt(connection, [(cast.messages[0], MessageStatus.FAILED, Reason.UNCONFIRMED)])
+    await transitions.settle_doubt(connection, [(cast.messages[0], 1, MessageStatus.FAILED, Reason.UNCONFIRMED)])
     await transitions.retry_unconfirmed(connection, cast.workspace, [cast.messages[0]])
     await cast.queue(connection)
     assert len(await cast.claim(connection, cast.messages[0])) == 1
@@ -283,7 +307,7 @@ async def test_t6_a_row_that_waits_again_after_a_persons_retry_is_ended_by_late_
 ) -> None:
     await cast.queue(connection)
     await cast.end(connection, cast.messages[0], MessageStatus.IN_DOUBT, Reason.NO_ANSWER, Outcome.UNKNOWN)
-    await transitions.settle_doubt(connection, [(cast.messages[0], MessageStatus.FAILED, Reason.UNCONFIRMED)])
+    await transitions.settle_doubt(connection, [(cast.messages[0], 1, MessageStatus.FAILED, Reason.UNCONFIRMED)])
     assert await transitions.retry_unconfirmed(connection, cast.workspace, [cast.messages[0]]) != []
     now = await connection.fetchval("SELECT fleetcast_now()")
     proof = [Evidence(cast.messages[0], 1, "p", now)]
@@ -353,7 +377,7 @@ async def test_t8_retries_only_what_certainly_was_not_sent(connection: Connectio
     await cast.send(connection, cast.messages[0])
     await cast.end(connection, cast.messages[1], MessageStatus.FAILED, Reason.NOT_ON_WHATSAPP, Outcome.REFUSED)
     await cast.end(connection, cast.messages[2], MessageStatus.IN_DOUBT, Reason.NO_ANSWER, Outcome.UNKNOWN)
-    await transitions.settle_doubt(connection, [(cast.messages[2], MessageStatus.FAILED, Reason.UNCONFIRMED)])
+    await transitions.settle_doubt(connection, [(cast.messages[2], 1, MessageStatus.FAILED, Reason.UNCONFIRMED)])
     await cast.end(connection, cast.messages[3], MessageStatus.IN_DOUBT, Reason.NO_ANSWER, Outcome.UNKNOWN)
     retried = await transitions.retry_certain(connection, cast.workspace, cast.campaign)
     assert len(retried) == 1

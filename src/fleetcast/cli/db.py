@@ -50,8 +50,16 @@ def restored(as_json: JsonOption = False) -> None:
     if as_json:
         emit_json(done)
         return
-    rows = [(c.workspace, c.title, "paused", number(c.waiting)) for c in done.paused]
-    rows += [(c.workspace, c.title, "a draft again", number(c.waiting)) for c in done.withdrawn]
+    rows = [
+        (
+            c.workspace,
+            c.title,
+            now,
+            number(c.waiting) if c.planned else f"{number(c.waiting)} and more, not planned yet",
+        )
+        for now, some in (("paused", done.paused), ("a draft again", done.withdrawn))
+        for c in some
+    ]
     if rows:
         table(("workspace", "campaign", "now", "waiting"), rows, right=("waiting",))
         say(

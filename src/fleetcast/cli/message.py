@@ -15,7 +15,15 @@ from fleetcast.runtime import Runtime
 from fleetcast.services import doubts
 from fleetcast.services.campaigns import find_campaign
 from fleetcast.services.devices import find_device
-from fleetcast.services.messages import LARGEST_PAGE, MessagePage, MessageRow, Story, list_messages, show_message
+from fleetcast.services.messages import (
+    LARGEST_PAGE,
+    LAST_ID,
+    MessagePage,
+    MessageRow,
+    Story,
+    list_messages,
+    show_message,
+)
 from fleetcast.services.workspaces import Workspace, find_workspace
 
 app = typer.Typer(help="What became of each message.", no_args_is_help=True)
@@ -113,7 +121,7 @@ Decision = Callable[[Runtime, WorkspaceId, list[MessageId]], Awaitable[int]]
 @decisions.command("list")
 def show_doubts(
     workspace: WorkspaceOption = None,
-    after: Annotated[int, typer.Option(min=0, help="Only messages with a higher id.")] = 0,
+    after: Annotated[int, typer.Option(min=0, max=LAST_ID, help="Only messages with a higher id.")] = 0,
     limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="Messages a page.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
@@ -173,4 +181,15 @@ def resend(
     """Send these again although they may have arrived."""
     if not yes:
         typer.confirm(f"{len(messages)} may have arrived already; send a second copy?", abort=True, err=True)
-    _decide(workspace, messages, as_json, partial(doubts.resend, actor=person()), "waiting again")
+
+    async def work(runtime: Runtime) -> doubts.Resent:
+        where = await find_workspace(runtime, workspace)
+        return await doubts.resend(runtime, where.id, [MessageId(i) for i in messages], actor=person())
+
+    done = with_runtime(work)
+    if as_json:
+        emit_json(done)
+        return
+    say(f"{number(done.waiting)} {'message waits' if done.waiting == 1 else 'messages wait'} again.")
+    if done.kept_back:
+        say(f"{number(done.kept_back)} given up instead: these people have asked for no more messages.")

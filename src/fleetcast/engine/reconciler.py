@@ -70,11 +70,12 @@ class Reconciler:
         absent = [by_reference[f.reference] for f in findings if f.provider_id is None and f.reference in by_reference]
         answered = {d.id for d, _ in proof} | {d.id for d in absent}
         over = [d for d in doubts if d.id not in answered and d.age > transport.doubt_window]
-        decisions = [(d.id, *_absent(d)) for d in absent]
-        decisions += [(d.id, MessageStatus.FAILED, Reason.UNCONFIRMED) for d in over]
+        decisions = [(d.id, d.attempt, *_absent(d)) for d in absent]
+        decisions += [(d.id, d.attempt, MessageStatus.FAILED, Reason.UNCONFIRMED) for d in over]
         if not proof and not decisions:
             return 0
         async with self._runtime.db.transaction() as connection:
+            await doubt.lock(connection, [d.id for d, _ in proof] + [d[0] for d in decisions])
             now = await connection.fetchval("SELECT fleetcast_now()")
             evidence = [Evidence(d.id, d.attempt, provider_id, now) for d, provider_id in proof]
             sent = await transitions.confirm_sent(connection, evidence, Resolution.LEDGER) if evidence else []

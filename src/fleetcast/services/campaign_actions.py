@@ -127,6 +127,7 @@ async def retry_campaign(
     started or was cancelled, or whose messages were deleted by retention.
     """
     async with runtime.db.transaction() as connection:
+        await connection.execute(audience.SHARE_SUPPRESSIONS, workspace_id)
         campaign = await _locked(connection, workspace_id, campaign_id)
         _only_retryable(campaign)
         devices = await transitions.retry_certain(connection, workspace_id, campaign_id, device_id)
@@ -150,6 +151,7 @@ async def retry_unconfirmed(
     that is not an unconfirmed one of this campaign; then nothing is changed.
     """
     async with runtime.db.transaction() as connection:
+        await connection.execute(audience.SHARE_SUPPRESSIONS, workspace_id)
         campaign = await _locked(connection, workspace_id, campaign_id)
         _only_retryable(campaign)
         for message_id in message_ids:

@@ -197,6 +197,7 @@ async def remove_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: 
     async with runtime.db.transaction() as connection:
         device = await _lock(connection, workspace_id, device_id)
         await devices.mark_removed(connection, device_id)
+        await transitions.requeue_device(connection, device_id)
         await audit.record(connection, workspace_id, actor, "device.remove", device.name, before={"id": device_id})
     await runtime.nudges.devices(device_id)
 

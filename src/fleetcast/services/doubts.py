@@ -5,20 +5,22 @@ from the reading of messages because these are the only use cases in which a per
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import MessageId, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Reason, Resolution
 from fleetcast.errors import Conflict, InvalidInput
 from fleetcast.runtime import Runtime
-from fleetcast.services.messages import LARGEST_PAGE
+from fleetcast.services.messages import LARGEST_PAGE, LAST_ID
 from fleetcast.store import audit, campaigns, doubt, messages, overview, transitions
+from fleetcast.store.audience import SHARE_SUPPRESSIONS
 from fleetcast.store.connection import Connection
 from fleetcast.store.doubt import Undecided
 from fleetcast.store.messages import MessageRow
 from fleetcast.store.transitions import Evidence
 
-__all__ = ["LARGEST_DECISION", "confirm_arrived", "give_up", "list_doubts", "resend"]
+__all__ = ["LARGEST_DECISION", "Resent", "confirm_arrived", "give_up", "list_doubts", "resend"]
 
 LARGEST_DECISION = 1_000
 """Messages that one decision may name: as many as a person may have read."""
@@ -40,7 +42,7 @@ async def confirm_arrived(
     Raises InvalidInput for a message that is not in doubt; then nothing is changed.
     """
     async with runtime.db.transaction() as connection:
-        found = await _undecided(connection, workspace_id, message_ids)
+        found = await _undecided(connection, workspace_id, _checked(message_ids))
         now = await overview.now(connection)
         evidence = [Evidence(m.id, m.attempts, None, now) for m in found]
         sent = await transitions.confirm_sent(connection, evidence, Resolution.PERSON)
@@ -54,46 +56,76 @@ async def give_up(runtime: Runtime, workspace_id: WorkspaceId, message_ids: Sequ
     Raises InvalidInput for a message that is not in doubt; then nothing is changed.
     """
     async with runtime.db.transaction() as connection:
-        found = await _undecided(connection, workspace_id, message_ids)
+        found = await _undecided(connection, workspace_id, _checked(message_ids))
         devices = await _fail(connection, found)
         await _note(connection, workspace_id, actor, "message.give_up", found)
     return len(devices)
 
 
-async def resend(runtime: Runtime, workspace_id: WorkspaceId, message_ids: Sequence[MessageId], *, actor: str) -> int:
-    """T5b and T8u in one transaction: send these again; a copy may arrive twice. Returns how many wait again.
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """What became of messages that were to be sent again."""
 
-    People who have asked for no more messages are left as failed. Raises InvalidInput for a message that is not in
-    doubt, Conflict where its campaign was cancelled; then nothing is changed.
+    waiting: int
+    """They wait for their turn again."""
+    kept_back: int
+    """They are failed, unconfirmed: these people have asked for no more messages."""
+
+
+async def resend(
+    runtime: Runtime, workspace_id: WorkspaceId, message_ids: Sequence[MessageId], *, actor: str
+) -> Resent:
+    """T5b and T8u in one transaction: send these again; a copy may arrive twice.
+
+    Raises InvalidInput for a message that is not in doubt, Conflict where its campaign is over; then nothing is
+    changed.
     """
+    wanted = _checked(message_ids)
     async with runtime.db.transaction() as connection:
+        await connection.execute(SHARE_SUPPRESSIONS, workspace_id)
         # Campaigns are locked before their messages, as everywhere.
-        for campaign_id in await doubt.campaigns_of(connection, workspace_id, message_ids):
-            campaign = await campaigns.locked(connection, workspace_id, campaign_id)
+        touched = [
+            await campaigns.locked(connection, workspace_id, campaign_id)
+            for campaign_id in await doubt.campaigns_of(connection, workspace_id, wanted)
+        ]
+        found = await _undecided(connection, workspace_id, wanted)
+        for campaign in touched:
             if campaign is None or campaign.status not in (CampaignStatus.RUNNING, CampaignStatus.PAUSED):
                 raise Conflict(
-                    f"Campaign {campaign_id} is {campaign.status if campaign else 'gone'}: its messages cannot be sent "
-                    "again. Say that they arrived, or give them up."
+                    f"Campaign '{campaign.title if campaign else ''}' is over: its messages cannot be sent again. "
+                    "Say that they arrived, or give them up."
                 )
-            await campaigns.extend_deadline(connection, workspace_id, campaign_id)
-        found = await _undecided(connection, workspace_id, message_ids)
         await _fail(connection, found)
-        devices = await transitions.retry_unconfirmed(connection, workspace_id, [m.id for m in found])
-        await _note(connection, workspace_id, actor, "message.resend", found)
-    if devices:
-        await runtime.nudges.work(sorted(set(devices)))
-    return len(devices)
+        await transitions.retry_unconfirmed(connection, workspace_id, wanted)
+        after = await doubt.locked(connection, workspace_id, wanted)
+        waiting = {m.id for m in after if m.status is MessageStatus.PENDING}
+        now = await overview.now(connection)
+        again = {m.campaign_id for m in found if m.id in waiting}
+        for campaign in touched:
+            if campaign is not None and campaign.id in again and campaign.expires_at and campaign.expires_at <= now:
+                await campaigns.extend_deadline(connection, workspace_id, campaign.id)
+        await _note(connection, workspace_id, actor, "message.resend", [m for m in found if m.id in waiting])
+        await _note(connection, workspace_id, actor, "message.give_up", [m for m in found if m.id not in waiting])
+    if waiting:
+        await runtime.nudges.work(sorted({m.device_id for m in found if m.id in waiting}))
+    return Resent(len(waiting), len(found) - len(waiting))
 
 
-async def _undecided(
-    connection: Connection, workspace_id: WorkspaceId, message_ids: Sequence[MessageId]
-) -> list[Undecided]:
-    """The messages, locked; every one of them in doubt."""
+def _checked(message_ids: Sequence[MessageId]) -> list[MessageId]:
+    """Each once, in the order in which rows are locked."""
     wanted = sorted(set(message_ids))
     if not wanted:
         raise InvalidInput("messages", "name at least one message")
     if len(wanted) > LARGEST_DECISION:
         raise InvalidInput("messages", f"at most {LARGEST_DECISION:,} at a time, not {len(wanted):,}")
+    for message_id in wanted:
+        if not 0 < message_id <= LAST_ID:
+            raise InvalidInput("messages", f"there is no message {message_id} in this workspace")
+    return wanted
+
+
+async def _undecided(connection: Connection, workspace_id: WorkspaceId, wanted: Sequence[MessageId]) -> list[Undecided]:
+    """The messages, locked; every one of them in doubt."""
     found = await doubt.locked(connection, workspace_id, wanted)
     known = {m.id: m for m in found}
     for message_id in wanted:
@@ -105,7 +137,7 @@ async def _undecided(
 
 
 async def _fail(connection: Connection, found: Sequence[Undecided]) -> list[int]:
-    decisions = [(m.id, MessageStatus.FAILED, Reason.UNCONFIRMED) for m in found]
+    decisions = [(m.id, m.attempts, MessageStatus.FAILED, Reason.UNCONFIRMED) for m in found]
     return await transitions.settle_doubt(connection, decisions)
 
 

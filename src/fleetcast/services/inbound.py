@@ -45,8 +45,11 @@ async def _receipts(connection: Connection, install: str, receipts: Sequence[Rec
         attempt = parse_reference(install, receipt.reference)
         if attempt is not None:
             proof[attempt[0]] = Evidence(*attempt, receipt.provider_id, receipt.at)
-    if proof and await transitions.confirm_sent(connection, list(proof.values()), Resolution.RECEIPT):
-        left = await _apply(connection, left)
+    if proof:
+        confirmed = await transitions.confirm_sent(connection, list(proof.values()), Resolution.RECEIPT)
+        named = await inbox.fill_provider(connection, [(e.id, e.provider_id) for e in proof.values() if e.provider_id])
+        if confirmed or named:
+            left = await _apply(connection, left)
     early = [
         Kept(r.device, r.at, r.kind, r.event_id, provider_id=r.provider_id, reference=r.reference, sender=r.recipient)
         for r in left
@@ -68,7 +71,7 @@ async def _apply(connection: Connection, receipts: Sequence[Receipt]) -> list[Re
 
 
 async def _reply(runtime: Runtime, reply: Reply) -> None:
-    """A reply is kept for good; a stop word suppresses in the transaction that stores it."""
+    """A reply is kept until retention takes it; a stop word suppresses in the transaction that stores it."""
     stop = is_stop_word(reply.text)
     async with runtime.db.transaction() as connection:
         workspace = (await inbox.workspaces_of(connection, [reply.device])).get(reply.device)
@@ -117,6 +120,8 @@ async def _settle(connection: Connection, install: str, rows: Sequence[Waiting])
             proof[row.id] = (row, Evidence(*attempt, row.provider_id, row.occurred_at))
     answers = [evidence for row, evidence in proof.values() if row.kind == "accepted"]
     confirmed = set(await transitions.confirm_sent(connection, answers, Resolution.ANSWER)) if answers else set()
+    named = [(e.id, e.provider_id) for _, e in proof.values() if e.provider_id is not None]
+    await inbox.fill_provider(connection, named)
     states = await inbox.known(connection, [e.id for _, e in proof.values()])
     for row, evidence in proof.values():
         if row.kind != "accepted":

@@ -10,10 +10,20 @@ from fleetcast.runtime import Runtime
 from fleetcast.store import messages
 from fleetcast.store.messages import AttemptRow, EvidenceRow, MessageRow, Wanted
 
-__all__ = ["LARGEST_PAGE", "MessagePage", "MessageRow", "Story", "TimelineEntry", "list_messages", "show_message"]
+__all__ = [
+    "LARGEST_PAGE",
+    "LAST_ID",
+    "MessagePage",
+    "MessageRow",
+    "Story",
+    "TimelineEntry",
+    "list_messages",
+    "show_message",
+]
 
 LARGEST_PAGE = 1_000
-_LAST_ID = 2**63 - 1
+LAST_ID = 2**63 - 1
+"""The largest number that a message can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ async def list_messages(
     """
     if not 1 <= limit <= LARGEST_PAGE:
         raise InvalidInput("limit", f"between 1 and {LARGEST_PAGE:,}, not {limit}")
-    if campaign_id is not None and not 0 < campaign_id <= _LAST_ID:
+    if campaign_id is not None and not 0 < campaign_id <= LAST_ID:
         return MessagePage([], None)
     wanted = Wanted(device_id, status, campaign_id)
     async with runtime.db.transaction() as connection, messages.time_limit(connection):
@@ -79,8 +89,8 @@ async def list_messages(
 
 def _position(after: str | None) -> int:
     if after is None:
-        return _LAST_ID
-    if not (after.isascii() and after.isdigit() and len(after) < 20 and int(after) <= _LAST_ID):
+        return LAST_ID
+    if not (after.isascii() and after.isdigit() and len(after) < 20 and int(after) <= LAST_ID):
         raise InvalidInput("after", f"'{after}' does not belong to this list; take it from the page before")
     return int(after)
 
@@ -88,7 +98,7 @@ def _position(after: str | None) -> int:
 async def show_message(runtime: Runtime, workspace_id: WorkspaceId, message_id: MessageId) -> Story:
     """Everything that is known of one message. Raises NotFound."""
     async with runtime.db.transaction() as connection, messages.time_limit(connection):
-        message = await messages.one(connection, workspace_id, message_id) if 0 < message_id <= _LAST_ID else None
+        message = await messages.one(connection, workspace_id, message_id) if 0 < message_id <= LAST_ID else None
         if message is None:
             raise NotFound(f"There is no message {message_id} in this workspace.")
         attempts = await messages.attempts(connection, workspace_id, message_id)

@@ -23,9 +23,10 @@ class Restored:
     """What was done, and what to look at before anything is resumed."""
 
     paused: list[Underway]
-    """Campaigns that ran when the backup was made: any message that still waits in them may have been sent since."""
+    """Every paused campaign with something left, whether it ran when the backup was made or was resumed later: any
+    message that still waits in it may have been sent since."""
     withdrawn: list[Underway]
-    """Campaigns whose start has passed meanwhile: they are drafts again, and may have been sent since."""
+    """Campaigns whose start has passed meanwhile: they are drafts again now, and may have been sent since."""
     requeued: int
     """Messages taken out of their devices' windows, besides those of the paused campaigns."""
     in_doubt: int
@@ -33,7 +34,8 @@ class Restored:
 
 
 async def after_restore(runtime: Runtime, *, actor: str) -> Restored:
-    """Make a restored database safe to start from. Safe to repeat, also after it was interrupted.
+    """Make a restored database safe to start from. Safe to repeat, also after it was interrupted; only drafts that an
+    interrupted run made are not named again.
 
     Raises Conflict while a sender works on it.
     """
@@ -41,16 +43,20 @@ async def after_restore(runtime: Runtime, *, actor: str) -> Restored:
         if await restore.held(connection):
             raise Conflict("Senders are at work on this database: stop every Fleetcast that uses it, then try again.")
         shards = await restore.supersede(connection)
-    async with runtime.db.connection() as connection:
-        running = await restore.underway(connection, "running")
-        due = await restore.underway(connection, "scheduled")
-    for campaign in running:
+        await restore.skip_ids(connection)
+    due = await _underway(runtime, "scheduled")
+    for campaign in due:
+        await withdraw_campaign(runtime, WorkspaceId(campaign.workspace_id), CampaignId(campaign.id), actor=actor)
+    for campaign in await _underway(runtime, "running"):
         await pause_campaign(
             runtime, WorkspaceId(campaign.workspace_id), CampaignId(campaign.id), actor=actor, reason=REASON
         )
-    for campaign in due:
-        await withdraw_campaign(runtime, WorkspaceId(campaign.workspace_id), CampaignId(campaign.id), actor=actor)
     async with runtime.db.transaction() as connection:
         requeued = await transitions.requeue_shards(connection, shards)
         doubtful = await transitions.orphaned(connection, shards, {})
-    return Restored(running, due, requeued, len(doubtful))
+    return Restored(await _underway(runtime, "paused"), due, requeued, len(doubtful))
+
+
+async def _underway(runtime: Runtime, status: str) -> list[Underway]:
+    async with runtime.db.connection() as connection:
+        return await restore.underway(connection, status)

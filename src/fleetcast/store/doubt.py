@@ -18,7 +18,7 @@ CAMPAIGNS_OF = """
 SELECT DISTINCT campaign_id FROM broadcast_messages
 WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND campaign_id IS NOT NULL ORDER BY campaign_id"""
 LOCKED = """
-SELECT id, attempts, campaign_id, status::text FROM broadcast_messages
+SELECT id, attempts, campaign_id, device_id, status::text FROM broadcast_messages
 WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) ORDER BY id FOR UPDATE"""
 
 
@@ -29,6 +29,7 @@ class Undecided:
     id: int
     attempts: int
     campaign_id: int | None
+    device_id: int
     status: MessageStatus
 
 
@@ -49,6 +50,13 @@ async def in_doubt(connection: Connection, after: int, limit: int) -> list[Doubt
     return [Doubt(*row) for row in await connection.fetch(IN_DOUBT, after, limit)]
 
 
+async def lock(connection: Connection, messages: Sequence[int]) -> None:
+    """Lock messages of any workspace in the order in which everybody does."""
+    await connection.execute(
+        "SELECT FROM broadcast_messages WHERE id = ANY ($1::bigint[]) ORDER BY id FOR UPDATE", messages
+    )
+
+
 async def campaigns_of(connection: Connection, workspace_id: WorkspaceId, messages: Sequence[int]) -> list[CampaignId]:
     """The campaigns of these messages, in the order of their numbers."""
     return [CampaignId(r["campaign_id"]) for r in await connection.fetch(CAMPAIGNS_OF, workspace_id, messages)]
@@ -57,4 +65,6 @@ async def campaigns_of(connection: Connection, workspace_id: WorkspaceId, messag
 async def locked(connection: Connection, workspace_id: WorkspaceId, messages: Sequence[int]) -> list[Undecided]:
     """Those of these messages that are the workspace's, their rows locked until the transaction ends."""
     rows = await connection.fetch(LOCKED, workspace_id, messages)
-    return [Undecided(r["id"], r["attempts"], r["campaign_id"], MessageStatus(r["status"])) for r in rows]
+    return [
+        Undecided(r["id"], r["attempts"], r["campaign_id"], r["device_id"], MessageStatus(r["status"])) for r in rows
+    ]

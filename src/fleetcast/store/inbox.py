@@ -2,7 +2,7 @@
 
 A receipt that finds its message is applied and needs no row. One that comes too early, and every result that a guard
 refused, waits here until it can be matched or its time is over; replies stay. An event's id is unique per device, so
-repeating one changes nothing.
+repeating one changes nothing. Retention deletes what was dealt with long ago.
 """
 
 from collections.abc import Sequence
@@ -70,6 +70,11 @@ JOIN broadcast_messages b ON b.device_id = u.device_id AND b.provider_id = u.pro
 FILL_END = """
 UPDATE broadcast_messages b SET finished_at = u.at FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at)
 WHERE b.id = u.id AND b.status = 'sent' AND b.finished_at IS NULL"""
+
+# What a person said arrived has no provider's name yet; whoever speaks of its attempt later may tell it.
+FILL_PROVIDER = """
+UPDATE broadcast_messages b SET provider_id = u.provider_id FROM unnest($1::bigint[], $2::text[]) AS u (id, provider_id)
+WHERE b.id = u.id AND b.status = 'sent' AND b.provider_id IS NULL RETURNING b.id"""
 
 WORKSPACES = "SELECT id, workspace_id FROM devices WHERE id = ANY ($1::bigint[])"
 
@@ -165,6 +170,12 @@ async def known(connection: Connection, messages: Sequence[int]) -> dict[int, tu
 async def fill_end(connection: Connection, ends: Sequence[tuple[int, datetime]]) -> None:
     """(message, end of its attempt) from answers that came after other evidence had already confirmed the message."""
     await connection.execute(FILL_END, [e[0] for e in ends], [e[1] for e in ends])
+
+
+async def fill_provider(connection: Connection, names: Sequence[tuple[int, str]]) -> set[int]:
+    """(message, provider id) learnt after a person had said that the message arrived. Returns the messages filled."""
+    rows = await connection.fetch(FILL_PROVIDER, [n[0] for n in names], [n[1] for n in names])
+    return {row["id"] for row in rows}
 
 
 async def workspaces_of(connection: Connection, devices: Sequence[int]) -> dict[int, int]:

@@ -24,10 +24,10 @@ _DONE = "UPDATE campaigns SET retired_at = fleetcast_now() WHERE id = $1"
 # index until they are vacuumed, and are not walked over again.
 _MESSAGES = """
 WITH looked AS MATERIALIZED (
-  SELECT b.id, b.dedupe_key, b.is_open FROM broadcast_messages b
+  SELECT b.id, b.dedupe_key FROM broadcast_messages b
   WHERE b.dedupe_key > $2 AND b.dedupe_key < 'c:' || $1::bigint || ';'
   ORDER BY b.dedupe_key LIMIT $3),
-gone AS (DELETE FROM broadcast_messages b USING looked WHERE b.id = looked.id AND NOT looked.is_open RETURNING b.id),
+gone AS (DELETE FROM broadcast_messages b USING looked WHERE b.id = looked.id AND NOT b.is_open RETURNING b.id),
 attempts AS (DELETE FROM message_attempts a USING gone WHERE a.message_id = gone.id)
 SELECT count(*) AS seen, max(dedupe_key) AS last, (SELECT count(*) FROM gone) AS gone FROM looked"""
 

@@ -232,16 +232,19 @@ paced AS (
 {TALLY_EACH}
 SELECT id FROM moved"""
 
-# T5b and T5c. $1 ids in doubt, $2 where each goes (failed or pending), $3 reasons.
+# T5b and T5c. $1 ids in doubt, $2 the attempts that the decision is about, $3 where each goes (failed or pending),
+# $4 reasons. A proof about an earlier attempt says nothing of a later one.
 DOUBT_SETTLED = f"""
 WITH {CLOCK},
-u AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::message_status[], $3::text[]) AS u (id, after, reason)),
+u AS MATERIALIZED (
+  SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::message_status[], $4::text[])
+    AS u (id, attempt, after, reason)),
 moved AS (
   UPDATE broadcast_messages b
   SET status = u.after, reason = u.reason, in_doubt_since = NULL,
     not_before = CASE WHEN u.after = 'pending' THEN clock.now ELSE b.not_before END,
     ended_at = CASE WHEN u.after = 'failed' THEN clock.now END
-  FROM u, clock WHERE b.id = u.id AND b.status = 'in_doubt'
+  FROM u, clock WHERE b.id = u.id AND b.status = 'in_doubt' AND b.attempts = u.attempt
   RETURNING b.id, b.device_id, b.campaign_id, 'in_doubt'::message_status AS before, NULL AS was, u.after,
     u.reason AS why),
 {TALLY_EACH}

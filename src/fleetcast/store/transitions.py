@@ -201,11 +201,18 @@ async def confirm_sent(connection: Connection, evidence: Sequence[Evidence], res
 
 
 async def settle_doubt(
-    connection: Connection, decisions: Sequence[tuple[int, MessageStatus, Reason | None]]
+    connection: Connection, decisions: Sequence[tuple[int, int, MessageStatus, Reason | None]]
 ) -> list[int]:
-    """T5b (failed) and T5c (pending). Returns the devices of the rows that were moved."""
+    """T5b (failed) and T5c (pending): message, the attempt that was decided about, status and reason of each.
+
+    Returns the devices of the rows that were moved.
+    """
     rows = await connection.fetch(
-        sql.DOUBT_SETTLED, [d[0] for d in decisions], [d[1] for d in decisions], [d[2] for d in decisions]
+        sql.DOUBT_SETTLED,
+        [d[0] for d in decisions],
+        [d[1] for d in decisions],
+        [d[2] for d in decisions],
+        [d[3] for d in decisions],
     )
     return [row["device_id"] for row in rows]
 

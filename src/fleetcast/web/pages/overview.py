@@ -1,6 +1,6 @@
 """The first page and its stream of changes."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -38,9 +38,9 @@ async def first_page(request: Request, chosen: Chosen = None) -> HTMLResponse:
     return HTMLResponse(rendering.overview_page(overview, choices))
 
 
-def _watcher(
+async def _watcher(
     request: Request, chosen: Annotated[int, Query(alias="workspace", ge=1, le=2**63 - 1)]
-) -> Iterator[Watcher]:
+) -> AsyncIterator[Watcher]:  # async, or it would be entered in a thread beside the loop that owns the watchers
     figures: Live = request.app.state.live
     with figures.watching(WorkspaceId(chosen)) as watcher:
         yield watcher

@@ -1,6 +1,6 @@
 """Growth: what keeps a message's cost the same in a large table as in a small one, and what is deleted in time.
 
-The figures behind each choice are in `docs/decisions/0003-hot-tables.md`.
+The figures behind each choice are in `docs/decisions/0008-what-a-message-costs.md`.
 """
 
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 
 STATEMENTS = (
     # Every message is changed three times on its way, so at 0.2 a running broadcast was analysed all the time; the
-    # hot statements do not read statistics (0003-hot-tables), and the others need only the order of magnitude.
+    # hot statements do not read statistics (decision 0003), and the others need only the order of magnitude.
     "ALTER TABLE broadcast_messages SET (autovacuum_analyze_scale_factor = 1)",
     # A row gets its second entry when it is finished. With half of each page left free, that entry finds room
     # beside the first; in full pages it split them or made them look for old entries to throw out.
