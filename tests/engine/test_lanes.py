@@ -233,3 +233,32 @@ def test_f11_a_hundred_rows_at_twenty_seconds_all_leave_although_only_ten_are_ev
         lanes.finished(start.lane, now)
     assert sent == list(range(100))
     assert now == 2_000.0
+
+
+def test_f11_a_row_that_came_while_its_device_was_not_ready_is_looked_for_although_others_wait() -> None:
+    lanes = Lanes(Random(1))
+    lanes.open(1, 0, Pace(0, 0), ended=NEVER, ready=False, now=0.0)
+    lanes.offer(1, rows(7), 0.0)
+    lanes.open(1, 0, Pace(0, 0), ended=NEVER, ready=True, now=0.0)
+    lanes.offer(1, rows(8), 0.0)
+    assert lanes.dry([0]) == [1]
+    lanes.looked([1])
+    lanes.offer(1, rows(7, 8), 0.0)
+    assert lanes.dry([0]) == []
+    [first] = lanes.pop_due(0.0, 5)
+    lanes.finished(first.lane, 0.0)
+    [second] = lanes.pop_due(0.0, 5)
+    assert {first.message, second.message} == {7, 8}
+
+
+def test_after_a_refused_claim_or_a_lost_redis_a_window_is_looked_at_again() -> None:
+    lanes = one_lane(Pace(0, 0))
+    lanes.offer(1, rows(7, 8, 9), 0.0)
+    assert lanes.dry([0]) == []
+    [start] = lanes.pop_due(0.0, 1)
+    lanes.refused(start.lane)
+    assert lanes.dry([0]) == [1]
+    lanes.looked([1])
+    assert lanes.dry([0]) == []
+    lanes.ask_again()
+    assert lanes.dry([0]) == [1]

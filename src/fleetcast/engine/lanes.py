@@ -42,6 +42,8 @@ class Lane:
     gap: float = 0.0
     due: float = 0.0
     asked: bool = False
+    missed: bool = False
+    """A row of its window may be queued and not known here, so it needs a look although others wait."""
     serial: int = 0
     """Voids heap entries of an earlier wait."""
 
@@ -94,8 +96,14 @@ class Lanes:
         return [lane for shard in shards for lane in self._of_shard.get(shard, {}).values()]
 
     def dry(self, shards: Iterable[int]) -> list[int]:
-        """Devices of these shards that could send but have no row here."""
-        return [lane.id for lane in self.of_shards(shards) if lane.ready and not lane.waiting]
+        """Devices of these shards that could send but have no row here, or may have missed one."""
+        return [lane.id for lane in self.of_shards(shards) if lane.ready and (lane.missed or not lane.waiting)]
+
+    def looked(self, devices: Iterable[int]) -> None:
+        """The windows of these devices are about to be read: what was missed until now is found."""
+        for device in devices:
+            if (lane := self._lanes.get(device)) is not None:
+                lane.missed = False
 
     def open(self, device: int, shard: int, pace: Pace, *, ended: float, ready: bool, now: float) -> Lane:
         """Add a device, or bring a known one up to date; a device that stops being ready forgets its queue."""
@@ -134,6 +142,7 @@ class Lanes:
             return False
         lane.asked = False
         if not lane.ready:
+            lane.missed = True
             return True
         for message, campaign in rows:
             if message in lane.known:
@@ -184,6 +193,7 @@ class Lanes:
     def refused(self, lane: Lane) -> None:
         """The claim matched no row, so there was no attempt: the delay that was waited for still counts."""
         lane.state = _State.IDLE
+        lane.missed = True  # the guard may have said no for a moment only
         if lane.first and lane.ready and not lane.blocked:
             self._push(lane)
         self._want(lane)
@@ -202,7 +212,7 @@ class Lanes:
     def ask_again(self) -> None:
         """What was asked may be lost: let every lane ask anew."""
         for lane in self._lanes.values():
-            lane.asked = False
+            lane.asked, lane.missed = False, True
             self._want(lane)
 
     def _window(self, lane: Lane) -> int:
@@ -234,6 +244,7 @@ class Lanes:
         heapq.heappush(self._heap, (lane.due, lane.serial, lane.id, lane))
 
     def _forget(self, lane: Lane) -> None:
+        lane.missed = lane.missed or bool(lane.known)
         lane.queue.clear()
         lane.urgent.clear()
         lane.known.clear()

@@ -7,6 +7,7 @@ and a task exists only while an attempt waits for its answer.
 """
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -102,6 +103,7 @@ class Sender:
                 for device, messages in orphans.items():
                     self._orphans.update(dict.fromkeys(messages, device))
                 await self._place(await shards.lanes(connection, [shard]), blocked=orphans.keys())
+        gc.freeze()  # lanes stay for as long as the lease: walking over 100,000 of them would hold up every claim
         self._reread.set()
 
     async def _place(self, rows: Iterable[LaneRow], blocked: Container[int] = ()) -> None:
@@ -160,7 +162,8 @@ class Sender:
     async def reread(self, stop: asyncio.Event, beat: Beat) -> None:
         """The sure way in: every few seconds, and at once after something was lost or gained.
 
-        A lane that still has rows needs no look; when it runs dry without having been told of more, the next one does.
+        A lane that still has rows needs no look, unless one may have passed it by (a hint that came while its device was
+        not ready yet); when it runs dry without having been told of more, the next one does.
         """
         line = Line(self._runtime.db, hot=True, application="fleetcast reread")
         loop = asyncio.get_running_loop()
@@ -198,6 +201,7 @@ class Sender:
             await self._place(await line.run(partial(shards.lanes, shards=some)))
             dry = self._lanes.dry(some)
             if dry:
+                self._lanes.looked(dry)
                 await self._offer(await line.run(partial(shards.queued, devices=dry)))
 
     async def _read_paces(self, connection: Connection, campaigns: list[int]) -> None:
