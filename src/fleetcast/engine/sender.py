@@ -162,8 +162,8 @@ class Sender:
     async def reread(self, stop: asyncio.Event, beat: Beat) -> None:
         """The sure way in: every few seconds, and at once after something was lost or gained.
 
-        A lane that still has rows needs no look, unless one may have passed it by (a hint that came while its device was
-        not ready yet); when it runs dry without having been told of more, the next one does.
+        A lane that still has rows needs no look, unless one may have passed it by (a hint that came while its device
+        was not ready yet); when it runs dry without having been told of more, the next one does.
         """
         line = Line(self._runtime.db, hot=True, application="fleetcast reread")
         loop = asyncio.get_running_loop()
