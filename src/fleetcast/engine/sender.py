@@ -185,6 +185,7 @@ class Sender:
                         following = loop.time() + max(REREAD_SECONDS, REREAD_SHARE * (loop.time() - started))
                 except Unavailable as error:
                     log.warning("windows not reread", error=str(error))
+                    self._lanes.ask_again()  # what was about to be found is still missed
                     await pause(stop, 1.0)
                     self._reread.set()
         finally:
