@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetcast.domain.pacing import Pace
-from fleetcast.engine.lanes import Lanes, Start
+from fleetcast.engine.lanes import LOOK_TURNS, Lanes, Start
 
 NEVER = float("-inf")
 
@@ -15,6 +15,7 @@ NEVER = float("-inf")
 def one_lane(pace: Pace, *, seed: int = 1, ended: float = NEVER) -> Lanes:
     lanes = Lanes(Random(seed))
     lanes.open(1, 0, pace, ended=ended, ready=True, now=0.0)
+    lanes.begin_look()
     return lanes
 
 
@@ -237,28 +238,41 @@ def test_f11_a_hundred_rows_at_twenty_seconds_all_leave_although_only_ten_are_ev
 
 def test_f11_a_row_that_came_while_its_device_was_not_ready_is_looked_for_although_others_wait() -> None:
     lanes = Lanes(Random(1))
+    lanes.begin_look()
     lanes.open(1, 0, Pace(0, 0), ended=NEVER, ready=False, now=0.0)
     lanes.offer(1, rows(7), 0.0)
     lanes.open(1, 0, Pace(0, 0), ended=NEVER, ready=True, now=0.0)
     lanes.offer(1, rows(8), 0.0)
-    assert lanes.dry([0]) == [1]
+    assert lanes.unsure([0]) == [1]
     lanes.looked([1])
     lanes.offer(1, rows(7, 8), 0.0)
-    assert lanes.dry([0]) == []
+    assert lanes.unsure([0]) == []
     [first] = lanes.pop_due(0.0, 5)
     lanes.finished(first.lane, 0.0)
     [second] = lanes.pop_due(0.0, 5)
     assert {first.message, second.message} == {7, 8}
 
 
+def test_f11_every_window_is_looked_at_in_turn_although_its_lane_never_runs_dry() -> None:
+    lanes = Lanes(Random(1))
+    for device in range(200):
+        lanes.open(device, device % 64, Pace(5, 15), ended=NEVER, ready=True, now=0.0)
+        lanes.offer(device, rows(device), 0.0)
+    looked_at: list[int] = []
+    for _ in range(LOOK_TURNS):
+        lanes.begin_look()
+        looked_at += lanes.unsure(range(64))
+    assert sorted(looked_at) == list(range(200))
+
+
 def test_after_a_refused_claim_or_a_lost_redis_a_window_is_looked_at_again() -> None:
     lanes = one_lane(Pace(0, 0))
     lanes.offer(1, rows(7, 8, 9), 0.0)
-    assert lanes.dry([0]) == []
+    assert lanes.unsure([0]) == []
     [start] = lanes.pop_due(0.0, 1)
     lanes.refused(start.lane)
-    assert lanes.dry([0]) == [1]
+    assert lanes.unsure([0]) == [1]
     lanes.looked([1])
-    assert lanes.dry([0]) == []
+    assert lanes.unsure([0]) == []
     lanes.ask_again()
-    assert lanes.dry([0]) == [1]
+    assert lanes.unsure([0]) == [1]

@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from fleetcast.domain.pacing import Pace, effective, window_for
 
+LOOK_TURNS = 32
+"""In so many looks each window is read once, however busy its lane: hints can be lost without anybody knowing."""
+
 
 class _State(Enum):
     IDLE = auto()
@@ -78,6 +81,7 @@ class Lanes:
         self._heap: list[tuple[float, int, int, Lane]] = []
         self._serial = 0
         self._wanting: dict[int, Lane] = {}
+        self._look = 0
         self.paces: dict[int, Pace | None] = {}
         """Campaign → its own pace, None where the device's counts. Filled before a campaign's rows are offered."""
 
@@ -95,9 +99,17 @@ class Lanes:
         """The lanes of these shards."""
         return [lane for shard in shards for lane in self._of_shard.get(shard, {}).values()]
 
-    def dry(self, shards: Iterable[int]) -> list[int]:
-        """Devices of these shards that could send but have no row here, or may have missed one."""
-        return [lane.id for lane in self.of_shards(shards) if lane.ready and (lane.missed or not lane.waiting)]
+    def begin_look(self) -> None:
+        """A look at all shards begins."""
+        self._look += 1
+
+    def unsure(self, shards: Iterable[int]) -> list[int]:
+        """Devices of these shards that could send but have no row here, or may have missed one, or have their turn."""
+        return [
+            lane.id
+            for lane in self.of_shards(shards)
+            if lane.ready and (lane.missed or not lane.waiting or lane.shard % LOOK_TURNS == self._look % LOOK_TURNS)
+        ]
 
     def looked(self, devices: Iterable[int]) -> None:
         """The windows of these devices are about to be read: what was missed until now is found."""

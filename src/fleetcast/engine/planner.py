@@ -1,7 +1,8 @@
-"""The planner: starts what is due and turns audiences into pending rows, one chunk of each campaign in turn.
+"""The planner: starts what is due and turns audiences into pending rows, a few windows of each campaign in turn.
 
 Everything it must know survives in the campaigns' rows; what it keeps in memory is only how far a repeatable walk has
-come. Two may run: each chunk locks its campaign, and whoever finds it locked goes on to the next.
+come. Two may run: each round locks its campaign, and whoever finds it locked goes on to the next. The windows of a
+round are planned side by side; the cursor passes them when all are committed.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from fleetcast.errors import Unavailable
 from fleetcast.queue.nudges import PLANNER, listening
 from fleetcast.runtime import Runtime
 from fleetcast.store import planning
-from fleetcast.store.planning import CHUNK, Newcomer
+from fleetcast.store.campaigns import Campaign
+from fleetcast.store.planning import Newcomer, Windows
 
 log = structlog.get_logger()
 
@@ -45,7 +47,7 @@ class Planner:
                     await pause(stop, TICK)
 
     async def run_once(self) -> bool:
-        """One round: start what is due, one chunk of each campaign and newcomer. Whether there was anything to do."""
+        """One round: start what is due, a few windows of each campaign and newcomer. Whether there was anything to do."""
         async with self._runtime.db.transaction() as connection:
             started = await planning.start_due(connection)
             campaigns = await planning.unplanned(connection)
@@ -60,7 +62,7 @@ class Planner:
         return any(done) or bool(started)
 
     async def _plan(self, campaign_id: CampaignId) -> bool:
-        devices: tuple[DeviceId, ...] = ()
+        devices: list[DeviceId] = []
         through = False
         async with self._runtime.db.transaction() as connection:
             campaign = await planning.take(connection, campaign_id)
@@ -70,8 +72,10 @@ class Planner:
             if campaign.plan_cursor < 0:
                 position = await planning.rework_chunk(connection, campaign, self._reworked.get(stage))
             else:
-                planned = await planning.plan_chunk(connection, campaign)
-                devices, through = planned.devices, planned.seen < CHUNK
+                windows = await planning.windows(connection, campaign.workspace_id, campaign.plan_cursor)
+                devices = await self._side_by_side(campaign, windows)
+                await planning.advance(connection, campaign_id, windows)
+                through = windows.is_last
         if campaign.plan_cursor < 0:
             # Only now, after the commit: a chunk that was rolled back is done again.
             self._reworked.pop(stage, None)
@@ -85,11 +89,33 @@ class Planner:
 
     async def _take_in(self, newcomer: Newcomer) -> bool:
         async with self._runtime.db.transaction() as connection:
-            planned = await planning.plan_newcomer_chunk(connection, newcomer, self._walked.get(newcomer, 0))
-        if planned is None:
-            return False
-        if planned.last is not None:
-            self._walked[newcomer] = planned.last
-        if planned.devices:
-            await self._runtime.nudges.work(planned.devices)
+            campaign = await planning.take_for(connection, newcomer)
+            if campaign is None:
+                return False
+            after = self._walked.get(newcomer, 0)
+            windows = await planning.windows(connection, campaign.workspace_id, after, newcomer.device_id)
+            devices = await self._side_by_side(campaign, windows, newcomer.device_id)
+            if windows.is_last:
+                await planning.taken_in(connection, newcomer)
+        self._walked[newcomer] = windows.ends[-1]
+        if devices:
+            await self._runtime.nudges.work(devices)
         return True
+
+    async def _side_by_side(
+        self, campaign: Campaign, windows: Windows, device_id: DeviceId | None = None
+    ) -> list[DeviceId]:
+        """Plan windows, each in a transaction of its own; returns the devices that got rows."""
+
+        async def plan(after: int, upto: int) -> list[DeviceId]:
+            async with self._runtime.db.transaction() as connection:
+                return await planning.plan_window(connection, campaign, after, upto, device_id)
+
+        # All are waited for, whatever becomes of one: the campaign stays locked until the last has ended.
+        found = await asyncio.gather(*(plan(*window) for window in windows), return_exceptions=True)
+        devices: list[DeviceId] = []
+        for outcome in found:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            devices += outcome
+        return sorted(set(devices))

@@ -162,8 +162,8 @@ class Sender:
     async def reread(self, stop: asyncio.Event, beat: Beat) -> None:
         """The sure way in: every few seconds, and at once after something was lost or gained.
 
-        A lane that still has rows needs no look, unless one may have passed it by (a hint that came while its device
-        was not ready yet); when it runs dry without having been told of more, the next one does.
+        A lane that still has rows seldom needs a look: one may have passed it by (a hint that came while its device
+        was not ready yet), or been lost without a trace. When it runs dry without having been told of more, it does.
         """
         line = Line(self._runtime.db, hot=True, application="fleetcast reread")
         loop = asyncio.get_running_loop()
@@ -194,16 +194,17 @@ class Sender:
     async def _look(self, line: Line, beat: Beat) -> None:
         """All devices and windows, a few shards at a time: the claims in between must not wait for a large fleet."""
         await line.run(lambda connection: self._read_paces(connection, list(self._lanes.paces)))
+        self._lanes.begin_look()
         owned = sorted(self.leases.epochs)
         step = max(1, len(owned) * LOOK_LANES // max(1, len(self._lanes)))
         for n in range(0, len(owned), step):
             beat()
             some = owned[n : n + step]
             await self._place(await line.run(partial(shards.lanes, shards=some)))
-            dry = self._lanes.dry(some)
-            if dry:
-                self._lanes.looked(dry)
-                await self._offer(await line.run(partial(shards.queued, devices=dry)))
+            unsure = self._lanes.unsure(some)
+            if unsure:
+                self._lanes.looked(unsure)
+                await self._offer(await line.run(partial(shards.queued, devices=unsure)))
 
     async def _read_paces(self, connection: Connection, campaigns: list[int]) -> None:
         found = await shards.paces(connection, campaigns) if campaigns else {}

@@ -1,14 +1,14 @@
 """The birth of a campaign's messages (T0): set-based, in chunks that stall no other writer.
 
-Each function is one short transaction's work. The cursor moves in the statement that makes the rows, and a row's
+Each function is one short transaction's work. The cursor moves after the rows before it are committed, and a row's
 dedupe key is unique, so a crash, a second planner or a cursor set back to 0 can only repeat what changes nothing.
 Who is chosen is said in `store.audience`; nothing here adds a condition to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
-from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId, DeviceId, WorkspaceId
 from fleetcast.domain.message import PRIORITY_CAMPAIGN
 from fleetcast.store import transitions
@@ -19,14 +19,27 @@ from fleetcast.store.leads import LEAD_VARIABLES_SQL
 
 CHUNK = 5_000
 """Leads or rows looked at in one transaction: some tens of milliseconds."""
+SIDE_BY_SIDE = 2
+"""Windows of a campaign that are planned at the same time: one backend keeps one core busy."""
+
+_OF_WORKSPACE = "l.workspace_id = $1"
+_OF_DEVICE = "l.workspace_id = $1 AND l.device_id = ${}"
 
 
-def _chunk(window: str, ending: str) -> str:
-    """T0 for a window of leads. $7 campaign, $8 last lead before the window, $9 its size, $10 content, $11 the
+def _windows(whose: str) -> str:
+    """$2 the last lead before the windows, $3 how many leads at most, $4 leads of a window."""
+    return f"""
+WITH ahead AS MATERIALIZED (SELECT l.id FROM leads l WHERE {whose} AND l.id > $2 ORDER BY l.id LIMIT $3)
+SELECT max(id) AS upto, count(*) AS n
+FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM ahead) a GROUP BY place / $4::bigint ORDER BY 1"""
+
+
+def _plan(whose: str) -> str:
+    """T0 for a window of leads. $7 campaign, $8 last lead before the window, $9 its last one, $10 content, $11 the
     campaign's start, $12 its deadline, $13 required variables; $1 to $6 are the audience's.
     """
     return f"""
-WITH looked AS MATERIALIZED (SELECT l.* FROM leads l WHERE {window} AND l.id > $8 ORDER BY l.id LIMIT $9),
+WITH looked AS MATERIALIZED (SELECT l.* FROM leads l WHERE {whose} AND l.id > $8 AND l.id <= $9),
 matching AS MATERIALIZED (
   SELECT l.id, l.device_id, l.phone, l.shared, d.shard_id, {LEAD_VARIABLES_SQL} AS variables
   FROM looked l, devices d WHERE {ADDRESSED} AND {WRITABLE}),
@@ -41,37 +54,33 @@ made AS (
   SELECT $1, r.device_id, $7::bigint, r.id, $10::bigint, $11::timestamptz, $12::timestamptz, $11,
     r.shard_id, {PRIORITY_CAMPAIGN}, r.shared, r.phone, 'c:' || $7::bigint || ':' || r.phone, r.variables
   FROM (SELECT * FROM matching WHERE NOT shared UNION ALL SELECT * FROM chosen) r
-  ORDER BY r.device_id, r.id
+  ORDER BY r.shared, CASE WHEN r.shared THEN r.phone END, r.device_id, r.id -- one person in two windows: no deadlock
   ON CONFLICT (dedupe_key) DO NOTHING RETURNING id, device_id, variables),
 tally AS (
   INSERT INTO campaign_tallies (campaign_id, counter, n)
-  SELECT $7::bigint, 'pending', count(*) FROM made HAVING count(*) > 0),
-seen AS (SELECT count(*) AS n, max(id) AS last FROM looked)
-{ending} seen.n AS seen, seen.last, (SELECT count(*) FROM made) AS made,
-  ARRAY(SELECT DISTINCT device_id FROM made) AS devices,
+  SELECT $7::bigint, 'pending', count(*) FROM made HAVING count(*) > 0)
+SELECT ARRAY(SELECT DISTINCT device_id FROM made) AS devices,
   ARRAY(SELECT id FROM made WHERE {missing("variables", "$13::text[]")}) AS lacking"""
 
 
-_PLAN = _chunk(
-    "l.workspace_id = $1",
-    "UPDATE campaigns SET plan_cursor = coalesce(seen.last, plan_cursor) FROM seen WHERE campaigns.id = $7 RETURNING",
-)
-_PLAN_NEWCOMER = _chunk("l.workspace_id = $1 AND l.device_id = $14", "SELECT") + " FROM seen"
+_WINDOWS, _WINDOWS_OF_DEVICE = _windows(_OF_WORKSPACE), _windows(_OF_DEVICE.format(5))
+_PLAN, _PLAN_OF_DEVICE = _plan(_OF_WORKSPACE), _plan(_OF_DEVICE.format(14))
 
 _UNPLANNED = """(c.status = 'running' AND (c.planned_at IS NULL OR c.plan_cursor < 0)
     OR c.status = 'paused' AND (c.replan OR c.plan_cursor < 0))"""
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """What one chunk did."""
+class Windows:
+    """The next leads of a walk, in parts that are planned side by side. The walk has come to `ends[0]`."""
 
-    seen: int
-    """Leads or rows looked at; fewer than asked for: that was the last chunk."""
-    last: int | None
-    made: int
-    devices: tuple[DeviceId, ...]
-    """Those that got rows."""
+    ends: tuple[int, ...]
+    """Lead ids: a window is what lies behind one of them, up to and with the next."""
+    is_last: bool
+    """No lead follows."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return pairwise(self.ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,39 +119,58 @@ async def take(connection: Connection, campaign_id: CampaignId) -> Campaign | No
     return read(row) if row else None
 
 
-async def _plan(
-    connection: Connection, statement: str, campaign: Campaign, audience: Sequence[object], cursor: int, *more: object
-) -> Planned:
+async def windows(
+    connection: Connection, workspace_id: WorkspaceId, after: int, device_id: DeviceId | None = None
+) -> Windows:
+    """What to plan next behind the lead `after`: leads of the workspace, or of one of its devices."""
+    await connection.execute(KEYED)
+    most = SIDE_BY_SIDE * CHUNK
+    if device_id is None:
+        rows = await connection.fetch(_WINDOWS, workspace_id, after, most, CHUNK)
+    else:
+        rows = await connection.fetch(_WINDOWS_OF_DEVICE, workspace_id, after, most, CHUNK, device_id)
+    return Windows((after, *(r["upto"] for r in rows)), is_last=sum(r["n"] for r in rows) < most)
+
+
+async def plan_window(
+    connection: Connection, campaign: Campaign, after: int, upto: int, device_id: DeviceId | None = None
+) -> list[DeviceId]:
+    """Plan the leads behind `after` up to `upto`, of one device or of all; returns the devices that got rows.
+
+    A transaction of its own, while another one holds the campaign by `take`: no edit comes in between.
+    """
     await connection.execute(KEYED)
     await connection.execute(SHARE_SUPPRESSIONS, campaign.workspace_id)
     required = await connection.fetchval("SELECT required_variables FROM contents WHERE id = $1", campaign.content_id)
+    audience = campaign.audience.arguments()
+    if device_id is not None:
+        audience = (*audience[:-2], [device_id], None)
     row = await connection.fetchrow(
-        statement,
+        _PLAN if device_id is None else _PLAN_OF_DEVICE,
         campaign.workspace_id,
         *audience,
         campaign.id,
-        cursor,
-        CHUNK,
+        after,
+        upto,
         campaign.content_id,
         campaign.started_at,
         campaign.expires_at,
         required,
-        *more,
+        *(() if device_id is None else (device_id,)),
     )
     assert row is not None
     if row["lacking"]:
         await transitions.skip_missing_variable(connection, row["lacking"])
-    return Planned(row["seen"], row["last"], row["made"], tuple(DeviceId(d) for d in row["devices"]))
+    return [DeviceId(d) for d in row["devices"]]
 
 
-async def plan_chunk(connection: Connection, campaign: Campaign) -> Planned:
-    """Plan the next leads of a campaign that `take` locked; after the last of them the campaign is planned."""
-    planned = await _plan(connection, _PLAN, campaign, campaign.audience.arguments(), campaign.plan_cursor)
-    if planned.seen < CHUNK:
+async def advance(connection: Connection, campaign_id: CampaignId, planned: Windows) -> None:
+    """Note that these windows of a campaign are committed; after the last of them the campaign is planned."""
+    await connection.execute("UPDATE campaigns SET plan_cursor = $2 WHERE id = $1", campaign_id, planned.ends[-1])
+    if planned.is_last:
         await connection.execute(
-            "UPDATE campaigns SET planned_at = fleetcast_now(), replan = false WHERE id = $1", campaign.id
+            "UPDATE campaigns SET planned_at = fleetcast_now(), replan = false WHERE id = $1", campaign_id
         )
-    return planned
 
 
 _WALK = """SELECT b.id, b.dedupe_key FROM broadcast_messages b
@@ -211,31 +239,24 @@ async def newcomers(connection: Connection) -> list[Newcomer]:
     return [Newcomer(WorkspaceId(r[0]), CampaignId(r[1]), DeviceId(r[2]), r[3]) for r in rows]
 
 
-async def plan_newcomer_chunk(connection: Connection, newcomer: Newcomer, cursor: int) -> Planned | None:
-    """Plan the next leads of a newcomer, after lead `cursor`; with the last of them its leads count as planned.
-
-    None when the campaign no longer runs or another planner has it.
-    """
+async def take_for(connection: Connection, newcomer: Newcomer) -> Campaign | None:
+    """Lock a newcomer's campaign for one chunk; None when it no longer runs or another planner has it."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM campaigns c WHERE c.id = $1 AND c.status = 'running' "
         "AND c.planned_at IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED",
         newcomer.campaign_id,
     )
-    if row is None or CampaignStatus(row["status"]) is not CampaignStatus.RUNNING:
-        return None
-    campaign = read(row)
-    audience = campaign.audience.arguments()
-    planned = await _plan(
-        connection, _PLAN_NEWCOMER, campaign, (*audience[:-2], [newcomer.device_id], None), cursor, newcomer.device_id
+    return read(row) if row else None
+
+
+async def taken_in(connection: Connection, newcomer: Newcomer) -> None:
+    """Note that all leads that the newcomer had are planned."""
+    await connection.execute(
+        """
+        INSERT INTO campaign_newcomers (campaign_id, device_id, planned_version) VALUES ($1, $2, $3)
+        ON CONFLICT (campaign_id, device_id)
+        DO UPDATE SET planned_version = greatest(campaign_newcomers.planned_version, excluded.planned_version)""",
+        newcomer.campaign_id,
+        newcomer.device_id,
+        newcomer.leads_version,
     )
-    if planned.seen < CHUNK:
-        await connection.execute(
-            """
-            INSERT INTO campaign_newcomers (campaign_id, device_id, planned_version) VALUES ($1, $2, $3)
-            ON CONFLICT (campaign_id, device_id)
-            DO UPDATE SET planned_version = greatest(campaign_newcomers.planned_version, excluded.planned_version)""",
-            newcomer.campaign_id,
-            newcomer.device_id,
-            newcomer.leads_version,
-        )
-    return planned

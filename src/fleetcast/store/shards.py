@@ -2,6 +2,9 @@
 
 All comparisons are made by the database's clock. An epoch only grows; a takeover writes the shard's row, so it waits
 for the claims that hold it FOR SHARE and every later claim under the old epoch matches nothing.
+
+Whoever locks several shards, here or in a claim, locks them in the order of their ids: else a renewal and a claim wait
+for each other until the server ends one of them, a second later.
 """
 
 from collections.abc import Sequence
@@ -20,9 +23,14 @@ RETURNING id, epoch"""
 
 RENEW = """
 UPDATE shards SET expires_at = fleetcast_now() + $3::interval
-WHERE owner = $1 AND id = ANY ($2::smallint[]) AND expires_at > fleetcast_now() RETURNING id, epoch"""
+WHERE id IN (
+  SELECT id FROM shards WHERE owner = $1 AND id = ANY ($2::smallint[]) AND expires_at > fleetcast_now()
+  ORDER BY id FOR NO KEY UPDATE)
+RETURNING id, epoch"""
 
-RELEASE = "UPDATE shards SET owner = NULL, expires_at = fleetcast_now() WHERE owner = $1"
+RELEASE = """
+UPDATE shards SET owner = NULL, expires_at = fleetcast_now()
+WHERE id IN (SELECT id FROM shards WHERE owner = $1 ORDER BY id FOR NO KEY UPDATE)"""
 
 # Shards whose older epochs may have left rows in `sending`, or whose lease is over by more than the shortest grace.
 TO_RECOVER = """
@@ -30,7 +38,10 @@ SELECT id, epoch FROM shards
 WHERE recovered_epoch < epoch OR (owner IS NOT NULL AND expires_at < fleetcast_now() - $1::interval) ORDER BY id"""
 RECOVERED = """
 UPDATE shards s SET recovered_epoch = u.epoch
-FROM unnest($1::smallint[], $2::bigint[]) AS u (id, epoch) WHERE s.id = u.id AND s.recovered_epoch < u.epoch"""
+FROM (
+  SELECT s.id, u.epoch FROM unnest($1::smallint[], $2::bigint[]) AS u (id, epoch) JOIN shards s USING (id)
+  ORDER BY s.id FOR NO KEY UPDATE OF s) u
+WHERE s.id = u.id AND s.recovered_epoch < u.epoch"""
 
 ABANDONED = """
 SELECT id FROM shards WHERE (owner IS NULL AND epoch > 0 OR owner IS NOT NULL)

@@ -67,13 +67,13 @@ SELECT shard_id, device_id, id, coalesce(campaign_id, 0) AS campaign_id FROM mov
 
 # T2. $1 ids, $2 shards, $3 drawn gaps in ms: one element a message. $4 sender, $5 the shards once each and $6 their
 # epochs as the sender knows them, $7 installation. The shards' rows are locked FOR SHARE, so a takeover waits for
-# claims that are just committing.
+# claims that are just committing; in the order of their ids, as everywhere.
 CLAIM = f"""
 WITH {CLOCK},
 held AS MATERIALIZED (
   SELECT s.id, s.epoch FROM clock, unnest($5::smallint[], $6::bigint[]) AS mine (id, epoch)
     JOIN shards s ON s.id = mine.id AND s.epoch = mine.epoch
-  WHERE s.owner = $4 AND s.expires_at > clock.now FOR SHARE OF s),
+  WHERE s.owner = $4 AND s.expires_at > clock.now ORDER BY s.id FOR SHARE OF s),
 lease AS MATERIALIZED (
   SELECT array_agg(h.epoch ORDER BY g.i) AS epochs FROM generate_series(0, 63) g (i) LEFT JOIN held h ON h.id = g.i),
 moved AS (
