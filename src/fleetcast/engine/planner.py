@@ -47,7 +47,7 @@ class Planner:
                     await pause(stop, TICK)
 
     async def run_once(self) -> bool:
-        """One round: start what is due, a few windows of each campaign and newcomer. Whether there was anything to do."""
+        """One round: start what is due, some windows of each campaign and newcomer. Whether anything was to do."""
         async with self._runtime.db.transaction() as connection:
             started = await planning.start_due(connection)
             campaigns = await planning.unplanned(connection)
