@@ -21,12 +21,12 @@ async def renew(connection: Connection) -> object:
     return await shards.renew(connection, SENDER, list(reversed(range(64))), 30)
 
 
-async def release(connection: Connection) -> object:
-    return await shards.release(connection, SENDER)
+async def release(connection: Connection) -> None:
+    await shards.release(connection, SENDER)
 
 
-async def recovered(connection: Connection) -> object:
-    return await shards.recovered(connection, dict.fromkeys(reversed(range(64)), 1))
+async def recovered(connection: Connection) -> None:
+    await shards.recovered(connection, dict.fromkeys(reversed(range(64)), 1))
 
 
 async def claim(connection: Connection) -> object:

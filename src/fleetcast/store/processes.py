@@ -1,0 +1,76 @@
+"""Processes that run at this moment: each keeps a row of its own up to date, and deletes it when it stops cleanly.
+
+Separate from shards because schedulers and pages have a row too, and because nothing here is needed for correctness:
+a row that is wrong or missing makes the shards unevenly shared, or readiness too hopeful, and no more.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fleetcast.store.connection import Connection
+
+BEAT = """
+INSERT INTO processes (name, kind, node, stuck, figures) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (name) DO UPDATE SET beaten_at = fleetcast_now(), stuck = excluded.stuck, figures = excluded.figures"""
+
+LEASING = """
+INSERT INTO processes (name, kind, node, leasing_at) VALUES ($1, 'sender', $2, fleetcast_now())
+ON CONFLICT (name) DO UPDATE SET leasing_at = excluded.leasing_at"""
+
+SHARING = """
+SELECT name, node FROM processes
+WHERE kind = 'sender' AND leasing_at > fleetcast_now() - $1::interval ORDER BY name"""
+
+ALIVE = """
+SELECT name, kind, node, started_at, stuck, figures FROM processes
+WHERE beaten_at > fleetcast_now() - $1::interval ORDER BY kind, name"""
+
+LEAVE = "DELETE FROM processes WHERE name = $1"
+FORGET = "DELETE FROM processes WHERE greatest(beaten_at, leasing_at) < fleetcast_now() - $1::interval"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process, as it last described itself."""
+
+    name: str
+    kind: str
+    node: str
+    started_at: datetime
+    stuck: tuple[str, ...]
+    """Loops that have stood still for too long."""
+    figures: Mapping[str, float]
+
+
+async def beat(
+    connection: Connection, name: str, kind: str, node: str, stuck: Sequence[str], figures: Mapping[str, float]
+) -> None:
+    """Say that this process is there, which of its loops stand still, and what it measures."""
+    await connection.execute(BEAT, name, kind, node, list(stuck), dict(figures))
+
+
+async def leasing(connection: Connection, name: str, node: str) -> None:
+    """Say that this sender takes part in sharing the shards. Written by its lease loop alone."""
+    await connection.execute(LEASING, name, node)
+
+
+async def sharing(connection: Connection, seconds: float) -> list[tuple[str, str]]:
+    """(name, node) of the senders that share the shards: whose lease loop came round within so many seconds."""
+    return [(row["name"], row["node"]) for row in await connection.fetch(SHARING, timedelta(seconds=seconds))]
+
+
+async def alive(connection: Connection, seconds: float) -> list[Process]:
+    """Processes that were heard of within so many seconds."""
+    rows = await connection.fetch(ALIVE, timedelta(seconds=seconds))
+    return [Process(r[0], r[1], r[2], r[3], tuple(r[4]), r[5]) for r in rows]
+
+
+async def leave(connection: Connection, name: str) -> None:
+    """This process stops cleanly."""
+    await connection.execute(LEAVE, name)
+
+
+async def forget(connection: Connection, seconds: float) -> None:
+    """Forget processes that have not been heard of for so long: they did not stop cleanly."""
+    await connection.execute(FORGET, timedelta(seconds=seconds))
