@@ -18,7 +18,7 @@ Work = Callable[[Connection], Awaitable[object]]
 
 
 async def renew(connection: Connection) -> object:
-    return await shards.renew(connection, SENDER, list(reversed(range(64))), 30)
+    return await shards.renew(connection, SENDER, 30)
 
 
 async def release(connection: Connection) -> None:
