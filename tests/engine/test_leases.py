@@ -154,7 +154,9 @@ async def test_f03_devices_that_move_between_senders_keep_their_pace_and_send_ev
             "SELECT count(*) FROM (SELECT m.device_id FROM message_attempts a "
             "JOIN broadcast_messages m ON m.id = a.message_id GROUP BY 1 HAVING count(DISTINCT a.sender) > 1) d"
         )
+        doubted = await connection.fetchval("SELECT count(*) FROM message_attempts WHERE outcome = 'unknown'")
     assert moved == 12
+    assert doubted == 0, "a shard is handed over when its attempts have ended and are written"
 
 
 async def test_an_order_is_found_for_some_seconds_without_its_nudge(senders: Senders) -> None:

@@ -70,6 +70,8 @@ class Sender:
         self._hints = HintReader(runtime.redis, runtime.keys)
         self.roster = Roster(runtime.db, self._lanes, transports, spool)
         self.intake = Intake(runtime, self.roster, self.leases, self._hints)
+        self._last_result: dict[int, int] = {}
+        """Shard that is being given back → how many results there were when its last attempt had ended."""
         self._due = self.roster.due
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
@@ -87,12 +89,16 @@ class Sender:
         self._hints.own(sorted(self.leases.epochs))
 
     def is_busy(self, shard: int) -> bool:
-        """Whether a device of this leaving shard has an attempt under way."""
-        return self.roster.is_busy(shard)
+        """Whether a device of this leaving shard has an attempt under way, or its result is not committed."""
+        if self.roster.is_busy(shard):
+            return True
+        return self.results.committed < self._last_result.setdefault(shard, self.results.taken)
 
     async def lost(self, shards: set[int]) -> None:
         """Let the devices of these shards go."""
         await self.roster.lose(shards)
+        for shard in shards:
+            self._last_result.pop(shard, None)
         self._hints.own(sorted(self.leases.epochs))
 
     # -- claims and attempts
