@@ -8,8 +8,6 @@ and a task exists only while an attempt waits for its answer.
 
 import asyncio
 import gc
-import os
-import socket
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
@@ -21,8 +19,10 @@ from fleetcast.domain.identifiers import DeviceId, Phone, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
 from fleetcast.domain.pacing import Pace
 from fleetcast.engine.attempts import Attempts, Contents, Ended
+from fleetcast.engine.counters import SenderCounters
 from fleetcast.engine.lanes import Lane, Lanes, Start
 from fleetcast.engine.leases import Leases
+from fleetcast.engine.presence import process_name
 from fleetcast.engine.results import Results
 from fleetcast.engine.spool import Spool
 from fleetcast.engine.supervisor import Beat
@@ -55,18 +55,14 @@ LOOK_LANES = 1_000
 DRAIN_SECONDS = 10.0
 
 
-def sender_name() -> str:
-    """A name no other process has had: host, pid and four random characters."""
-    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(2).hex()}"
-
-
 class Sender:
     """One sender process."""
 
     def __init__(
         self, runtime: Runtime, transports: Mapping[TransportKind, Transport], install: str, node: str, random: Random
     ) -> None:
-        self.name = sender_name()
+        self.name = process_name()
+        self._counters = SenderCounters()
         self._runtime = runtime
         self._transports = transports
         self._install = install
@@ -84,6 +80,18 @@ class Sender:
         self._reread = asyncio.Event()
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
+    def figures(self) -> dict[str, float]:
+        """What this sender measures of itself, by name."""
+        due = self._lanes.next_due()
+        return self._counters.figures() | {
+            "results": self.results.committed,
+            "result_commits": self.results.commits,
+            "resumes:results": self.results.resumed,
+            "under_way": len(self._under_way),
+            "leases_held": len(self.leases.epochs),
+            "overdue": 0.0 if due is None else max(0.0, round(asyncio.get_running_loop().time() - due, 3)),
+        }
+
     # -- shards and devices
 
     async def _leases_changed(self, gained: set[int], lost: set[int]) -> None:
@@ -93,11 +101,13 @@ class Sender:
         self._hints.own(sorted(self.leases.epochs))
         if gained:
             await self._adopt(sorted(gained))
+        self._counters.leases_gained += len(gained)
+        self._counters.leases_lost += len(lost)
 
     async def _adopt(self, gained: list[int]) -> None:
         """A new owner first learns what an earlier one left: open attempts, and each device's last send."""
         async with self._runtime.db.connection() as connection:
-            await self._spool.replay(connection)
+            self._counters.spool_resumed += bool(await self._spool.replay(connection))
             for shard in gained:
                 orphans = await shards.orphans(connection, [shard])
                 for device, messages in orphans.items():
@@ -172,7 +182,7 @@ class Sender:
             while not stop.is_set():
                 beat()
                 wait = following - loop.time()
-                await either(self._reread, stop, min(wait, 1.0) if self._orphans else wait)
+                await either(self._reread, stop, min(wait, 1.0))
                 if stop.is_set() or not self.leases.epochs:
                     await pause(stop, 0.1)
                     continue
@@ -301,8 +311,12 @@ class Sender:
             return
         received_at = asyncio.get_running_loop().time()
         lane_of = {s.message: s.lane for s in mine}
+        self._counters.claims += len(claimed)
+        self._counters.claim_commits += bool(claimed)
         for row in claimed:
-            self._begin(row, lane_of.pop(row.id), received_at)
+            lane = lane_of.pop(row.id)
+            self._counters.lateness.note(received_at - lane.due)
+            self._begin(row, lane, received_at)
         for lane in lane_of.values():  # a stale hint, a pause, a stop word, a fence: the guard said no
             self._lanes.refused(lane)
 
@@ -319,6 +333,7 @@ class Sender:
         except Unavailable:
             return False
         self._uncertain.clear()
+        self._counters.claims_resumed += 1
         async with self._runtime.db.connection() as connection:
             now = await shards.unix_now(connection)
         for message, attempt, epoch in committed:
