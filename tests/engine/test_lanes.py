@@ -70,6 +70,7 @@ class World:
                 self.lanes.open(device, device % 3, self.paces[device], ended=NEVER, ready=True, now=self.now)
                 self.lanes.offer(device, rows(*known), self.now)
         for start in self.lanes.pop_due(self.now, self.random.randint(1, 4)):
+            assert NEVER < start.due <= self.now, "lateness cannot be counted from there"
             self.begin(start, refuse=trouble and self.random.random() < 0.2)
         following = [at for at, _ in self.under_way]
         due = self.lanes.next_due()
@@ -130,6 +131,16 @@ def test_one_attempt_at_a_time() -> None:
     assert lanes.pop_due(100.0, 10) == []
     lanes.finished(first.lane, 100.0)
     assert [s.message for s in lanes.pop_due(100.0, 10)] == [8]
+
+
+def test_a_row_for_a_device_that_has_rested_for_long_is_not_late() -> None:
+    lanes = one_lane(Pace(20, 20), ended=0.0)
+    lanes.offer(1, rows(7, 8), 3_600.0)
+    [first] = lanes.pop_due(3_600.5, 10)
+    assert first.due == 3_600.0
+    lanes.finished(first.lane, 3_601.0)
+    [second] = lanes.pop_due(4_000.0, 10)
+    assert second.due == 3_621.0  # this one was there when its delay was over
 
 
 def test_a_hint_that_comes_twice_is_one_row() -> None:

@@ -80,6 +80,10 @@ class Dispatcher:
         self._nudged: set[int] = set()
         self._nudge = asyncio.Event()
         self._hints = HintWriter(runtime.redis, runtime.keys)
+        self.queued = 0
+        """Rows put into windows."""
+        self.statements = 0
+        """Statements that put them there, or found none."""
 
     async def fill(self, stop: asyncio.Event, beat: Beat) -> None:
         """T1, statement by statement, and the hints after each commit."""
@@ -98,6 +102,8 @@ class Dispatcher:
                     log.warning("dispatching waits for the database", error=str(error))
                     await pause(stop, 1.0)
                     continue
+                self.statements += 1
+                self.queued += len(rows)
                 await self._hint(devices, rooms, rows)
         finally:
             await line.close()

@@ -74,6 +74,7 @@ class Start(NamedTuple):
     gap: float
     """The delay drawn before it, in seconds."""
     due: float
+    """When it could have started at the earliest: its delay was over, and there was a row to send."""
 
 
 class Lanes:
@@ -136,9 +137,9 @@ class Lanes:
         if not ready:
             self._forget(lane)
         elif changed and lane.state is _State.WAITING:
-            self._rest(lane)
+            self._rest(lane, now)
         else:
-            self._arm(lane)
+            self._arm(lane, now)
         if ready:
             self._want(lane)
         return lane
@@ -166,7 +167,7 @@ class Lanes:
                 continue
             lane.known.add(message)
             (lane.queue if campaign else lane.urgent).append((message, campaign))
-        self._arm(lane)
+        self._arm(lane, now)
         self._want(lane)
         return True
 
@@ -243,15 +244,15 @@ class Lanes:
         if not lane.asked and lane.ready and 2 * lane.waiting <= self._window(lane):
             self._wanting[lane.id] = lane
 
-    def _rest(self, lane: Lane) -> None:
+    def _rest(self, lane: Lane, since: float = float("-inf")) -> None:
         lane.state = _State.IDLE
-        self._arm(lane)
+        self._arm(lane, since)
 
-    def _arm(self, lane: Lane) -> None:
-        """Draw the delay and enter the heap, if there is work and no attempt under way."""
+    def _arm(self, lane: Lane, since: float = float("-inf")) -> None:
+        """Draw the delay and enter the heap, if there is work and no attempt under way. `since`: the work is there."""
         if lane.state is _State.IDLE and lane.first and lane.ready and not lane.blocked:
             lane.gap = self._next_pace(lane).draw(self._random)
-            lane.due = lane.ended + lane.gap
+            lane.due = max(lane.ended + lane.gap, since)
             self._push(lane)
 
     def _push(self, lane: Lane) -> None:

@@ -48,13 +48,13 @@ class Roster:
         kind = self._kind_of.get(lane.id)
         return None if kind is None else self._transports[kind]
 
-    async def adopt(self, gained: set[int]) -> None:
+    async def adopt(self, gained: set[int]) -> bool:
         """A new owner first learns what an earlier one left: open attempts, and each device's last send.
 
-        Raises Unavailable; adopting once more does no harm.
+        Returns whether there was something in the spool. Raises Unavailable; adopting once more does no harm.
         """
         async with self._db.connection() as connection:
-            await self._spool.replay(connection)
+            replayed = bool(await self._spool.replay(connection))
             for shard in sorted(gained):
                 self._owned.add(shard)
                 orphans = await shards.orphans(connection, [shard])
@@ -62,6 +62,7 @@ class Roster:
                     self.orphans.update(dict.fromkeys(messages, device))
                 await self.place(await shards.lanes(connection, [shard]), blocked=orphans.keys())
         gc.freeze()  # lanes stay for as long as the lease: walking over 100,000 of them would hold up every claim
+        return replayed
 
     def leave(self, leaving: set[int]) -> None:
         """Start nothing more for the devices of these shards."""

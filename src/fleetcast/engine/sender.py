@@ -7,8 +7,6 @@ all lanes, and a task exists only while an attempt waits for its answer.
 """
 
 import asyncio
-import os
-import socket
 from collections.abc import Mapping
 from random import Random
 
@@ -18,9 +16,11 @@ from fleetcast.domain.device import TransportKind
 from fleetcast.domain.identifiers import Phone, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
 from fleetcast.engine.attempts import Attempts, Contents, Ended
+from fleetcast.engine.counters import SenderCounters
 from fleetcast.engine.intake import Intake
 from fleetcast.engine.lanes import Lane, Lanes, Start
 from fleetcast.engine.leases import Leases
+from fleetcast.engine.presence import process_name
 from fleetcast.engine.results import Results
 from fleetcast.engine.roster import Roster
 from fleetcast.engine.spool import Spool
@@ -47,18 +47,14 @@ GATHER_SECONDS = 0.004
 DRAIN_SECONDS = 10.0
 
 
-def sender_name() -> str:
-    """A name no other process has had: host, pid and four random characters."""
-    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(2).hex()}"
-
-
 class Sender:
     """One sender process."""
 
     def __init__(
         self, runtime: Runtime, transports: Mapping[TransportKind, Transport], install: str, node: str, random: Random
     ) -> None:
-        self.name = sender_name()
+        self.name = process_name()
+        self._counters = SenderCounters()
         self._runtime = runtime
         self._install = install
         self._lanes = Lanes(random)
@@ -75,12 +71,25 @@ class Sender:
         self._due = self.roster.due
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
+    def figures(self) -> dict[str, float]:
+        """What this sender measures of itself, by name."""
+        due = self._lanes.next_due()
+        return self._counters.figures() | {
+            "results": self.results.committed,
+            "result_commits": self.results.commits,
+            "resumes:results": self.results.resumed,
+            "under_way": len(self._under_way),
+            "leases_held": len(self.leases.epochs),
+            "overdue": 0.0 if due is None else max(0.0, round(asyncio.get_running_loop().time() - due, 3)),
+        }
+
     # -- shards: what leases are told to do with them
 
     async def gained(self, shards: set[int]) -> None:
         """Take over the devices of these shards. Raises Unavailable."""
         self._hints.own(sorted(self.leases.epochs.keys() | shards))
-        await self.roster.adopt(shards)
+        self._counters.spool_resumed += await self.roster.adopt(shards)
+        self._counters.leases_gained += len(shards)
         self.intake.look_again()
 
     async def leaving(self, shards: set[int]) -> None:
@@ -97,6 +106,7 @@ class Sender:
     async def lost(self, shards: set[int]) -> None:
         """Let the devices of these shards go."""
         await self.roster.lose(shards)
+        self._counters.leases_lost += len(shards)
         for shard in shards:
             self._last_result.pop(shard, None)
         self._hints.own(sorted(self.leases.epochs))
@@ -152,8 +162,12 @@ class Sender:
             return
         received_at = asyncio.get_running_loop().time()
         lane_of = {s.message: s.lane for s in mine}
+        self._counters.claims += len(claimed)
+        self._counters.claim_commits += bool(claimed)
         for row in claimed:
-            self._begin(row, lane_of.pop(row.id), received_at)
+            lane = lane_of.pop(row.id)
+            self._counters.lateness.note(received_at - lane.due)
+            self._begin(row, lane, received_at)
         for lane in lane_of.values():  # a stale hint, a pause, a stop word, a fence: the guard said no
             self._lanes.refused(lane)
 
@@ -170,6 +184,7 @@ class Sender:
         except Unavailable:
             return False
         self._uncertain.clear()
+        self._counters.claims_resumed += 1
         async with self._runtime.db.connection() as connection:
             now = await shards.unix_now(connection)
         for message, attempt, epoch in committed:
