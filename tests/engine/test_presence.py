@@ -38,7 +38,8 @@ async def test_each_process_of_a_running_fleet_is_there_and_a_clean_stop_leaves_
     async with running_fleet(runtime, tmp_path) as fleet:
 
         async def both() -> bool:
-            return len(await known(fleet.runtime.db)) == 2
+            found = await known(fleet.runtime.db)
+            return len(found) == 2 and all(p.figures for p in found)
 
         await until(both)
         sender, scheduler = sorted(await known(runtime.db), key=lambda p: p.kind, reverse=True)

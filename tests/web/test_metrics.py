@@ -17,7 +17,9 @@ from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaign_actions import launch_campaign
 from fleetcast.services.campaigns import create_campaign
+from fleetcast.store import processes
 from fleetcast.store.connection import Database
+from fleetcast.store.identity import note_node
 from fleetcast.web.app import create_app
 from fleetcast.web.exposition import FIGURES
 from tests.running import running_fleet, until
@@ -57,6 +59,16 @@ async def test_an_empty_installation_has_figures_too(client: httpx2.AsyncClient)
     assert value(found, "fleetcast_shards_unowned") == 64
     for name in ("queue_age_seconds", "in_doubt_age_seconds", "inbox_age_seconds", "inbox_waiting", "troubles"):
         assert value(found, f"fleetcast_{name}") == 0
+    assert value(found, "fleetcast_senders_wanted") == 1
+
+
+async def test_busy_senders_want_more_of_them(client: httpx2.AsyncClient, db: Database) -> None:
+    async with db.connection() as connection:
+        await note_node(connection, "north", "north")
+        for name in ("a", "b"):
+            await processes.beat(connection, name, "sender", "north", [], {"busy": 0.9})
+        await processes.beat(connection, "s", "scheduler", "north", [], {"busy": 0.9})
+    assert value(await scrape(client), "fleetcast_senders_wanted") == 3
 
 
 async def test_the_figures_are_those_of_what_was_sent(

@@ -143,6 +143,6 @@ class Leases:
         try:
             async with self._db.connection() as connection:
                 await store.release(connection, self._owner)
-                await processes.leave(connection, self._owner)
+                await processes.withdraw(connection, self._owner)
         except Unavailable as error:
             log.warning("leases not released; they end by themselves", error=str(error))

@@ -27,6 +27,7 @@ _DESCRIBED = """name, kind, node, started_at, stuck, figures,
 KNOWN = f"SELECT {_DESCRIBED} FROM processes ORDER BY kind, name"
 ALIVE = f"SELECT {_DESCRIBED} FROM processes WHERE beaten_at > fleetcast_now() - $1::interval ORDER BY kind, name"
 
+WITHDRAW = "UPDATE processes SET leasing_at = NULL WHERE name = $1"
 LEAVE = "DELETE FROM processes WHERE name = $1"
 # The last of its kind is never forgotten: somebody has to come in its place, or nobody does its work.
 FORGET = """
@@ -65,6 +66,11 @@ async def leasing(connection: Connection, name: str, node: str) -> None:
 async def sharing(connection: Connection, seconds: float) -> list[tuple[str, str]]:
     """(name, node) of the senders that share the shards: whose lease loop came round within so many seconds."""
     return [(row["name"], row["node"]) for row in await connection.fetch(SHARING, timedelta(seconds=seconds))]
+
+
+async def withdraw(connection: Connection, name: str) -> None:
+    """This sender takes no part in sharing any more."""
+    await connection.execute(WITHDRAW, name)
 
 
 async def alive(connection: Connection, seconds: float) -> list[Process]:

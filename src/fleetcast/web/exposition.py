@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from fleetcast.domain.scaling import wanted_senders
 from fleetcast.services.liveness import is_alive
 from fleetcast.services.metrics import Reading
 from fleetcast.store.processes import Process
@@ -110,7 +111,15 @@ def _presence(reading: Reading) -> Iterable[Metric]:
         "fleetcast_troubles", "Processes for which /ready fails: a loop stands still, or the last of its kind is gone."
     )
     troubles.add_metric([], len(reading.troubles))
-    return living, silent, started, stuck, troubles
+    wanted = GaugeMetricFamily(
+        "fleetcast_senders_wanted", "Senders that the fleet wants, by the shares of a core that its senders use."
+    )
+    wanted.add_metric([], wanted_senders(_busy(reading)))
+    return living, silent, started, stuck, troubles, wanted
+
+
+def _busy(reading: Reading) -> Iterator[float]:
+    return (p.figures.get("busy", 0.0) for p in reading.processes if p.kind == "sender" and is_alive(p))
 
 
 def _family(name: str, figure: Figure, living: list[Process]) -> Metric:
