@@ -331,7 +331,9 @@ class Sender:
                 "claim_unanswered",
                 now,
             )
-            self.results.put(Ended(result), starts[message].lane.id, paced=False)
+            lane = starts.pop(message).lane
+            self.results.put(Ended(result), lane.id, paced=False)
+            self._lanes.finished(lane, asyncio.get_running_loop().time())  # in the table this was an attempt
         for start in starts.values():
             self._lanes.refused(start.lane)
         return True

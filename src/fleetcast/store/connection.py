@@ -54,6 +54,7 @@ _LOST = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a statement met the remains of one that was just being torn down
     TimeoutError,
 )
 """What the driver raises when the server goes away, or asks for another try, in the middle of our own code."""
@@ -169,7 +170,8 @@ class Database:
                 yield connection
         except Unavailable:
             # The others may be as dead as this one; each would cost whoever gets it the same wait.
-            connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):  # the pool has it back: it saw the end before we did
+                connection.terminate()
             await self.pool.expire_connections()
             raise
         finally:

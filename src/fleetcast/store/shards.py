@@ -50,7 +50,7 @@ SELECT id FROM shards WHERE (owner IS NULL AND epoch > 0 OR owner IS NOT NULL)
 LANES = """
 SELECT d.id, d.shard_id, d.transport, d.phone, d.min_delay, d.max_delay, d.is_ready,
   d.state NOT IN ('unpaired', 'logged_out', 'banned') AND d.deleted_at IS NULL AS wants_session,
-  extract(epoch FROM fleetcast_now() - d.last_send_at)::float8 AS rested
+  extract(epoch FROM greatest(fleetcast_now(), d.last_send_at) - d.last_send_at)::float8 AS rested
 FROM devices d WHERE d.shard_id = ANY ($1::smallint[]) AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))"""
 
 # Rows still in `sending` under an older epoch: their lanes stay closed until T5 has settled them.
@@ -98,7 +98,9 @@ PACES = "SELECT id, min_delay, max_delay FROM campaigns WHERE id = ANY ($1::bigi
 
 
 class LaneRow(NamedTuple):
-    """A device as its owner needs it. `rested`: seconds since its last attempt ended, by database time."""
+    """A device as its owner needs it. `rested`: seconds since its last attempt ended, by database time; 0 where its
+    clock was set back meanwhile, so that a device rests for its delay and not for as long as the clock was wrong.
+    """
 
     id: int
     shard: int
