@@ -87,6 +87,8 @@ class Sender:
     # -- shards and devices
 
     async def _leases_changed(self, gained: set[int], lost: set[int]) -> None:
+        for lane in self._lanes.of_shards(gained & lost):  # before anything is awaited: claims go on meanwhile
+            self._lanes.block(lane)
         for lane in self._lanes.of_shards(lost - gained):
             self._lanes.close(lane.id)
             await self._transports[self._kind_of.pop(lane.id)].close(DeviceId(lane.id))
@@ -102,7 +104,12 @@ class Sender:
                 orphans = await shards.orphans(connection, [shard])
                 for device, messages in orphans.items():
                     self._orphans.update(dict.fromkeys(messages, device))
-                await self._place(await shards.lanes(connection, [shard]), blocked=orphans.keys())
+                rows = await shards.lanes(connection, [shard])
+                await self._place(rows, blocked=orphans.keys())
+                now = asyncio.get_running_loop().time()
+                for row in rows:
+                    if row.id not in orphans:  # others may have sent for it since it was ours
+                        self._lanes.unblock(row.id, float("-inf") if row.rested is None else now - row.rested)
         gc.freeze()  # lanes stay for as long as the lease: walking over 100,000 of them would hold up every claim
         self._reread.set()
 
@@ -331,11 +338,11 @@ class Sender:
                 "claim_unanswered",
                 now,
             )
-            lane = starts.pop(message).lane
-            self.results.put(Ended(result), lane.id, paced=False)
-            self._lanes.finished(lane, asyncio.get_running_loop().time())  # in the table this was an attempt
-        for start in starts.values():
-            self._lanes.refused(start.lane)
+            lane = starts[message].lane
+            self.results.put(Ended(result), lane.id, paced=lane.pace.max_delay > 0)
+        for start in starts.values():  # in the table it was an attempt, if a sweeper was quicker than we
+            self._lanes.finished(start.lane, asyncio.get_running_loop().time())
+            start.lane.missed = True
         return True
 
     def _begin(self, row: Claimed, lane: Lane, received_at: float) -> None:
