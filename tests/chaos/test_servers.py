@@ -167,12 +167,13 @@ async def test_c11_without_postgresql_claims_stop_and_everything_goes_on_afterwa
 
 async def test_c08_a_claim_that_was_still_at_work_when_its_connection_was_lost_is_not_forgotten(world: World) -> None:
     campaign = await world.campaign()
-    direct = await asyncpg.connect(world.dsn)
-    async with direct.transaction():
+    direct, watcher = await asyncpg.connect(world.dsn), await asyncpg.connect(world.dsn)
+    async with direct.transaction():  # in which one always sees the same activity: another looks
         await direct.execute("LOCK TABLE message_attempts IN EXCLUSIVE MODE")
-        await eventually(lambda: claims_wait(direct), "a claim waits for the lock")
+        await eventually(lambda: claims_wait(watcher), "a claim waits for the lock")
         world.postgres.cut()  # the server does not notice: it is busy waiting
     await direct.close()
+    await watcher.close()
     await world.goes_on(POSTGRES_BACK)
     await world.ends_well(campaign)
 

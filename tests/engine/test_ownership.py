@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -10,6 +11,7 @@ from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.engine.sweeper import Sweeper
+from fleetcast.queue.hints import Hint, HintWriter
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaign_actions import launch_campaign
 from fleetcast.services.campaigns import create_campaign
@@ -17,6 +19,8 @@ from fleetcast.store import health, shards, transitions
 from fleetcast.store.connection import Connection, Database
 from fleetcast.store.invariants import broken_invariants
 from fleetcast.store.transitions import Claim, SentResult
+from fleetcast.transports.simulator.launch import SimulatorProcess
+from tests.process_tree import eventually
 from tests.running import Fleet, until
 from tests.store.broadcast import SENDER, make_broadcast, move_time
 
@@ -97,6 +101,53 @@ async def test_f07_a_row_that_waits_long_for_a_slow_device_is_neither_failed_nor
 async def statuses(connection: Connection) -> dict[str, int]:
     rows = await connection.fetch("SELECT status::text, count(*) FROM broadcast_messages GROUP BY 1")
     return {row[0]: row[1] for row in rows}
+
+
+async def test_f16_a_new_owner_waits_for_what_the_old_one_left_open_although_hints_lie_ready(
+    runtime: Runtime, workspace: WorkspaceId, tmp_path: Path
+) -> None:
+    async with runtime.db.connection() as connection:
+        cast = await make_broadcast(connection, workspace, devices=3, people=12)
+        await cast.queue(connection)
+        await cast.claim(connection, *cast.messages[:3])  # one of each device, and then its sender dies
+        rows = await connection.fetch("SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages")
+        hints: dict[int, list[Hint]] = {}
+        for row in rows:
+            hints.setdefault(row["shard_id"], []).append(Hint(row["device_id"], [(row["id"], row["campaign_id"])]))
+        await HintWriter(runtime.redis, runtime.keys).write(hints)
+        await connection.execute("UPDATE shards SET expires_at = fleetcast_now()")
+        stop, ledger = asyncio.Event(), tmp_path / "ledger.jsonl"
+        async with (
+            SimulatorProcess(runtime.simulator_socket, ledger, latency_ms=(1, 5)),
+            runtime.db.connection() as boss,
+        ):
+            async with boss.transaction():
+                await boss.execute("LOCK TABLE broadcast_messages")  # looking for orphans takes long, hints do not
+                sender = asyncio.create_task(run_sender(runtime, stop=stop), name="sender")
+                await eventually(lambda: waits_for_a_lock(connection), "orphans are looked for", 20)
+                with pytest.raises(AssertionError, match="a claim"):
+                    await eventually(lambda: waits_for_a_lock(connection, "fleetcast claims"), "a claim", 2.0)
+            sweeper = Sweeper(runtime, {"simulator": 10.0})
+            await sweeper.run_once()
+            assert await connection.fetchval("SELECT count(*) FROM broadcast_messages WHERE status = 'in_doubt'") == 3
+
+            async def all_sent() -> bool:
+                return (await statuses(connection)).get("sent") == len(rows) - 3
+
+            await eventually(all_sent, "the others are sent", 20)
+            stop.set()
+            await sender
+        assert await broken_invariants(connection) == []
+
+
+async def waits_for_a_lock(connection: Connection, application: str = "%") -> bool:
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock' AND application_name LIKE $1)",
+            application,
+        )
+    )
 
 
 async def test_f16_nobody_releases_what_another_owns_and_what_is_released_is_free_at_once(db: Database) -> None:

@@ -74,6 +74,8 @@ class Sender:
         self._kind_of: dict[int, TransportKind] = {}
         self._orphans: dict[int, int] = {}
         """Message an earlier owner left in `sending` → its device."""
+        self._adopted: set[int] = set()
+        """Shards of ours whose orphans are known; until then nothing may open a lane of theirs."""
         self._uncertain: dict[int, list[Start]] = {}
         self._attempts = Attempts(Contents(runtime.db), install, runtime.settings.send_seconds, random)
         self._spool = Spool(runtime.settings.data / "spool", self.name.replace(":", "-"))
@@ -87,7 +89,8 @@ class Sender:
     # -- shards and devices
 
     async def _leases_changed(self, gained: set[int], lost: set[int]) -> None:
-        for lane in self._lanes.of_shards(gained & lost):  # before anything is awaited: claims go on meanwhile
+        self._adopted -= gained | lost
+        for lane in self._lanes.of_shards(gained):  # before anything is awaited: claims go on meanwhile
             self._lanes.block(lane)
         for lane in self._lanes.of_shards(lost - gained):
             self._lanes.close(lane.id)
@@ -110,6 +113,7 @@ class Sender:
                 for row in rows:
                     if row.id not in orphans:  # others may have sent for it since it was ours
                         self._lanes.unblock(row.id, float("-inf") if row.rested is None else now - row.rested)
+                self._adopted.add(shard)
         gc.freeze()  # lanes stay for as long as the lease: walking over 100,000 of them would hold up every claim
         self._reread.set()
 
@@ -148,7 +152,8 @@ class Sender:
             async with self._runtime.db.connection() as connection:
                 await self._read_paces(connection, [c for c in campaigns if c in self._lanes.paces])
                 if devices:
-                    await self._place(await shards.lanes(connection, list(self.leases.epochs), devices))
+                    rows = await shards.lanes(connection, list(self._adopted), devices)
+                    await self._place(row for row in rows if row.shard in self._adopted)
         except Unavailable as error:
             log.warning("changes not read", error=str(error))
             self._reread.set()
@@ -202,12 +207,13 @@ class Sender:
         """All devices and windows, a few shards at a time: the claims in between must not wait for a large fleet."""
         await line.run(lambda connection: self._read_paces(connection, list(self._lanes.paces)))
         self._lanes.begin_look()
-        owned = sorted(self.leases.epochs)
+        owned = sorted(self._adopted)
         step = max(1, len(owned) * LOOK_LANES // max(1, len(self._lanes)))
         for n in range(0, len(owned), step):
             beat()
             some = owned[n : n + step]
-            await self._place(await line.run(partial(shards.lanes, shards=some)))
+            rows = await line.run(partial(shards.lanes, shards=some))
+            await self._place(row for row in rows if row.shard in self._adopted)
             unsure = self._lanes.unsure(some)
             if unsure:
                 self._lanes.looked(unsure)
