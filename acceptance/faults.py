@@ -19,6 +19,8 @@ Fault = Callable[[World, Random], Awaitable[int]]
 SERVERS_SHARE = 0.06
 """Share of random kills that meet PostgreSQL, whose recovery takes seconds; all others are equally likely."""
 STOPS_AT_ONCE = 40
+BACK_SECONDS = 120.0
+"""In which a server has to be back, with its recovery."""
 
 _NEXT = """
 SELECT b.device_id, b.recipient FROM broadcast_messages b
@@ -38,7 +40,7 @@ async def kill(world: World, random: Random) -> int:
 
 async def kill_redis(world: World, random: Random) -> int:
     """`kill -9` of Valkey, which comes back empty."""
-    return int(world.signal(VALKEY, signal.SIGKILL))
+    return await _lose(world, VALKEY, signal.SIGKILL)
 
 
 async def empty_redis(world: World, random: Random) -> int:
@@ -49,12 +51,21 @@ async def empty_redis(world: World, random: Random) -> int:
 
 async def postgres_fast(world: World, random: Random) -> int:
     """PostgreSQL is stopped as by `pg_ctl stop -m fast`, and comes back."""
-    return int(world.signal(POSTGRES, signal.SIGINT))
+    return await _lose(world, POSTGRES, signal.SIGINT)
 
 
 async def postgres_immediate(world: World, random: Random) -> int:
     """As by `-m immediate`: it recovers from its log."""
-    return int(world.signal(POSTGRES, signal.SIGQUIT))
+    return await _lose(world, POSTGRES, signal.SIGQUIT)
+
+
+async def _lose(world: World, server: str, number: signal.Signals) -> int:
+    """Until it is back: how long others take from then on is what is measured."""
+    before = world.restarts.total()
+    if not world.signal(server, number):
+        return 0
+    await world.until(lambda: world.restarts.total() > before, f"{server} is back", BACK_SECONDS)
+    return 1
 
 
 async def cut(world: World, random: Random) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.engine.processes import run_scheduler, run_sender
+from fleetcast.engine.sender import Sender
 from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.engine.sweeper import Sweeper
 from fleetcast.queue.hints import Hint, HintWriter
@@ -138,6 +139,25 @@ async def test_f16_a_new_owner_waits_for_what_the_old_one_left_open_although_hin
             stop.set()
             await sender
         assert await broken_invariants(connection) == []
+
+
+async def test_f16_what_is_found_while_others_are_asked_about_is_not_taken_for_settled(
+    runtime: Runtime, workspace: WorkspaceId
+) -> None:
+    sender = Sender(runtime, {}, "test", "node", Random(1))
+    async with runtime.db.connection() as connection, runtime.db.connection() as boss, runtime.db.connection() as line:
+        cast = await make_broadcast(connection, workspace, devices=2, people=2)
+        await cast.queue(connection)
+        await cast.claim(connection, *cast.messages)
+        known, found = zip(cast.messages, cast.devices, strict=True)
+        sender._orphans = dict([known])
+        async with boss.transaction():
+            await boss.execute("LOCK TABLE broadcast_messages")
+            asking = asyncio.create_task(sender._settle_orphans(line), name="asking")
+            await eventually(lambda: waits_for_a_lock(connection), "the first is asked about")
+            sender._orphans.update([found])
+        await asking
+        assert sender._orphans == dict([known, found])
 
 
 async def waits_for_a_lock(connection: Connection, application: str = "%") -> bool:

@@ -105,10 +105,10 @@ class Sender:
             await self._spool.replay(connection)
             for shard in gained:
                 orphans = await shards.orphans(connection, [shard])
-                for device, messages in orphans.items():
-                    self._orphans.update(dict.fromkeys(messages, device))
                 rows = await shards.lanes(connection, [shard])
                 await self._place(rows, blocked=orphans.keys())
+                for device, messages in orphans.items():  # only now: what is settled opens a lane that is there
+                    self._orphans.update(dict.fromkeys(messages, device))
                 now = asyncio.get_running_loop().time()
                 for row in rows:
                     if row.id not in orphans:  # others may have sent for it since it was ours
@@ -226,11 +226,12 @@ class Sender:
             self._lanes.paces[campaign] = None if pace is None else Pace(*pace)
 
     async def _settle_orphans(self, connection: Connection) -> None:
-        if not self._orphans:
+        asked = dict(self._orphans)  # more may come meanwhile
+        if not asked:
             return
-        left = await shards.still_sending(connection, list(self._orphans))
-        done = {message: device for message, device in self._orphans.items() if message not in left}
-        self._orphans = {m: d for m, d in self._orphans.items() if m in left}
+        left = await shards.still_sending(connection, list(asked))
+        done = {message: device for message, device in asked.items() if message not in left}
+        self._orphans = {m: d for m, d in self._orphans.items() if m not in done}
         now = asyncio.get_running_loop().time()
         for device in set(done.values()) - set(self._orphans.values()):
             self._lanes.unblock(device, now)
