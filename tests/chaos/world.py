@@ -29,7 +29,7 @@ from fleetcast.transports.simulator.ledger import Ledger, LedgerSummary, RecordK
 from tests.process_tree import eventually
 from tests.running import Fleet, running_fleet
 
-DEVICES, EACH, DELAY = 5, 30, 0.15
+DEVICES, EACH, DELAY = 5, 20, 0.15
 LEASE_SECONDS = 4.0
 POSTGRES = {"shared_buffers": "64MB", "fsync": "off", "autovacuum_naptime": "60s"}
 """The machine stays up in these tests, so what was written survives the servers."""
