@@ -120,7 +120,7 @@ async def run(seed: int, quick: bool, tell: Tell, only: Collection[str] = ()) ->
                 await _prove(world, proof, Random(f"{seed} {proof.name}"), quick, tell, found)
         restarts, unclean, traces = dict(world.restarts), world.unclean, world.traces()
     found.details |= {"restarts": restarts, "traces_in_logs": traces, "unclean_stops": unclean}
-    found.add("unclean_stops", len(unclean), "count", 0, "Parts that did not end with 0 within 30 s of SIGTERM.")
+    found.add("unclean_stops", len(unclean), "count", 0, "Parts that did not end in order within 30 s of SIGTERM.")
     return found
 
 

@@ -135,7 +135,7 @@ class World:
             child.kill()
             self.unclean.append(f"{name} did not end within {STOP_SECONDS:g} s")
             return
-        if child.returncode != 0:
+        if child.returncode not in (0, -signal.SIGTERM):  # the signal itself ends one that is just starting
             self.unclean.append(f"{name} ended with {child.returncode}")
 
     async def until(self, condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float) -> float:
