@@ -287,3 +287,28 @@ def test_after_a_refused_claim_or_a_lost_redis_a_window_is_looked_at_again() -> 
     assert lanes.unsure([0]) == []
     lanes.ask_again()
     assert lanes.unsure([0]) == [1]
+
+
+def test_a_device_that_was_somebody_elses_meanwhile_starts_nothing_until_its_last_end_is_known() -> None:
+    lanes = one_lane(Pace(5, 5), ended=0.0)
+    lanes.offer(1, rows(7, 8), 0.0)
+    lane = lanes.get(1)
+    assert lane is not None
+    assert lanes.next_due() == 5.0
+    lanes.block(lane)
+    assert lanes.next_due() is None
+    assert lanes.pop_due(100.0, 5) == []
+    lanes.unblock(1, 98.0)
+    assert lanes.next_due() == 103.0
+    lanes.unblock(1, 100.0)
+    assert lanes.next_due() == 103.0, "it was not blocked any more"
+
+
+def test_a_refused_claim_waits_for_the_gap_of_an_attempt_that_another_owner_had_meanwhile() -> None:
+    lanes = one_lane(Pace(5, 5), ended=0.0)
+    lanes.offer(1, rows(7, 8), 0.0)
+    [start] = lanes.pop_due(6.0, 1)
+    lanes.block(start.lane)
+    lanes.unblock(1, 4.0)
+    lanes.refused(start.lane)
+    assert lanes.next_due() == 9.0

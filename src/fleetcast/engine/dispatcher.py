@@ -27,6 +27,8 @@ log = structlog.get_logger()
 RECOUNT_SECONDS = 5.0
 RECOUNT_SHARE = 10
 """A recount that takes long comes less often: at most one part in so many of the time is spent on it."""
+RECOUNT_PATIENCE = 30.0
+"""Seconds it may take: one statement looks at the whole fleet."""
 SERVED_SECONDS = 4.0
 """A device that was given rows so recently is left out of a recount; the next one looks at it again."""
 DEVICES_PER_STATEMENT = 40
@@ -153,7 +155,7 @@ class Dispatcher:
 
     async def recount(self, stop: asyncio.Event, beat: Beat) -> None:
         """Look into SQL: at once for nudged devices, every few seconds for all."""
-        line = Line(self._runtime.db, hot=True, application="fleetcast recount")
+        line = Line(self._runtime.db, hot=True, application="fleetcast recount", patience=RECOUNT_PATIENCE)
         loop = asyncio.get_running_loop()
         whole = loop.time()
         try:

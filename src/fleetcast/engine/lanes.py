@@ -36,7 +36,7 @@ class Lane:
     """When the last attempt ended; far in the past for a device that never sent."""
     ready: bool = True
     blocked: bool = False
-    """An earlier owner's attempt is not settled yet."""
+    """An earlier owner's attempt is not settled yet, or not looked for."""
     queue: deque[tuple[int, int]] = field(default_factory=deque)
     urgent: deque[tuple[int, int]] = field(default_factory=deque)
     """Rows without a campaign (replies, single sends, sequences): they go before the queue."""
@@ -171,6 +171,12 @@ class Lanes:
         self._want(lane)
         return True
 
+    def block(self, lane: Lane) -> None:
+        """Start nothing until `unblock`: somebody else may have sent for this device meanwhile."""
+        lane.blocked = True
+        if lane.state is _State.WAITING:
+            lane.state = _State.IDLE
+
     def unblock(self, device: int, ended: float) -> None:
         """The earlier owner's attempt is settled; its end starts the gap."""
         lane = self._lanes.get(device)
@@ -212,6 +218,7 @@ class Lanes:
         """The claim matched no row, so there was no attempt: the delay that was waited for still counts."""
         lane.state = _State.IDLE
         lane.missed = True  # the guard may have said no for a moment only
+        lane.due = max(lane.due, lane.ended + lane.gap)  # another owner may have had an attempt meanwhile
         if lane.first and lane.ready and not lane.blocked:
             self._push(lane)
         self._want(lane)

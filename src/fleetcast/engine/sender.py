@@ -176,28 +176,28 @@ class Sender:
         starts = {s.message: s for batch in self._uncertain.values() for s in batch}
         epochs = list(self._uncertain)
 
-        async def look(connection: Connection) -> list[tuple[int, int, int]]:
-            return await shards.uncertain_claims(connection, list(starts), epochs)
+        async def look(connection: Connection) -> tuple[float, list[tuple[int, int, int]]]:
+            committed = await shards.uncertain_claims(connection, list(starts), epochs)
+            return await shards.unix_now(connection), committed
 
         try:
-            committed = await line.run(look)
+            now, committed = await line.run(look)
         except Unavailable:
             return False
         self._uncertain.clear()
         self._counters.claims_resumed += 1
-        async with self._runtime.db.connection() as connection:
-            now = await shards.unix_now(connection)
         for message, attempt, epoch in committed:
             self._give_back(message, attempt, epoch, now, "claim_unanswered", starts[message].lane)
-        for start in starts.values():
-            self._lanes.refused(start.lane)
+        for start in starts.values():  # in the table it was an attempt, if a sweeper was quicker than we
+            self._lanes.finished(start.lane, asyncio.get_running_loop().time())
+            start.lane.missed = True
         return True
 
     def _give_back(self, message: int, attempt: int, epoch: int, now: float, code: str, lane: Lane) -> None:
         """A claim that is committed and of which certainly nothing left. `now`: database time in Unix seconds."""
         after, reason = MessageStatus.PENDING, Reason.RELEASED
         result = OtherResult(message, attempt, epoch, after, reason, Outcome.NOT_SENT, code, now)
-        self.results.put(Ended(result), lane.id, paced=False)
+        self.results.put(Ended(result), lane.id, paced=lane.pace.max_delay > 0)
 
     def _begin(self, row: Claimed, lane: Lane, received_at: float) -> None:
         transport = self.roster.transport_of(lane)
@@ -213,15 +213,25 @@ class Sender:
             ended = await self._attempts.run(transport, row, received_at)
         except asyncio.CancelledError:  # the process must end: the answer may still come, but not to us
             ended = self._attempts.unanswered(row, received_at)
-        del self._under_way[row.id]
         self._lanes.finished(lane, asyncio.get_running_loop().time())
         self.results.put(ended, lane.id, paced=lane.pace.max_delay > 0)
         self._due.set()
-        if ended.suppress:
-            async with self._runtime.db.transaction() as connection:
-                await suppress(
-                    connection, WorkspaceId(row.workspace), Phone(row.recipient), "provider", "refused at WhatsApp"
-                )
+        try:
+            if ended.suppress:
+                await self._suppress(WorkspaceId(row.workspace), Phone(row.recipient))
+        finally:
+            del self._under_way[row.id]
+
+    async def _suppress(self, workspace: WorkspaceId, person: Phone) -> None:
+        """What the provider said once it will not say again: tried until the database takes it."""
+        while True:
+            try:
+                async with self._runtime.db.transaction() as connection:
+                    await suppress(connection, workspace, person, "provider", "refused at WhatsApp")
+                return
+            except Unavailable as error:
+                log.warning("a suppression waits for the database", error=str(error))
+                await asyncio.sleep(0.5)
 
     async def _drain(self) -> None:
         """After the last claim: wait a bounded time for answers; what has none is in doubt."""
