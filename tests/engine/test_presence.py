@@ -67,7 +67,7 @@ async def test_a_process_that_failed_leaves_its_row_behind(runtime: Runtime) -> 
         return {}
 
     loops.add("claims", failing)
-    loops.add("presence", Presence(runtime, loops, "sender", figures=figures).run, stage=-1)
+    Presence(runtime, loops, "sender", figures=figures)
     with pytest.raises(RuntimeError, match="broken"):
         await loops.run(asyncio.Event())
     assert [p.kind for p in await known(runtime.db)] == ["sender"]
@@ -84,7 +84,6 @@ async def test_it_tells_of_the_stop_to_the_end_and_then_signs_off(runtime: Runti
 
     presence = Presence(runtime, loops, "sender")
     loops.add("claims", draining, stage=3)
-    loops.add("presence", presence.run, stage=-1)
     run = asyncio.ensure_future(loops.run(stop))
     await until(lambda: _is_there(runtime.db))
     stop.set()
@@ -116,8 +115,7 @@ async def test_what_was_replaced_is_forgotten_in_time_and_the_last_of_its_kind_n
 
 async def test_a_database_that_goes_away_stops_no_presence(runtime: Runtime, db: Database) -> None:
     loops, stop = Supervisor("sender"), asyncio.Event()
-    presence = Presence(runtime, loops, "sender")
-    loops.add("presence", presence.run)
+    Presence(runtime, loops, "sender")
     run = asyncio.ensure_future(loops.run(stop))
     await until(lambda: _is_there(db))
     async with db.connection() as connection:

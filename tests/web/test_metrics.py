@@ -171,7 +171,6 @@ async def test_a_loop_that_stands_still_makes_readiness_fail_and_is_named(
 
     presence = Presence(hasty, loops, "sender")
     loops.add("claims", standing)
-    loops.add("presence", presence.run, stage=-1)
     run = asyncio.ensure_future(loops.run(stop))
 
     async def is_ready() -> bool:
