@@ -85,9 +85,11 @@ async def test_it_tells_of_the_stop_to_the_end_and_then_signs_off(runtime: Runti
     presence = Presence(runtime, loops, "sender")
     loops.add("claims", draining, stage=3)
     run = asyncio.ensure_future(loops.run(stop))
-    await until(lambda: _is_there(runtime.db))
-    stop.set()
-    await run
+    try:
+        await until(lambda: _is_there(runtime.db))
+    finally:
+        stop.set()
+        await run
     assert seen == [1]
     assert await known(runtime.db) == []
 
@@ -117,16 +119,18 @@ async def test_a_database_that_goes_away_stops_no_presence(runtime: Runtime, db:
     loops, stop = Supervisor("sender"), asyncio.Event()
     Presence(runtime, loops, "sender")
     run = asyncio.ensure_future(loops.run(stop))
-    await until(lambda: _is_there(db))
-    async with db.connection() as connection:
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        await connection.execute("DELETE FROM processes")
-    await until(lambda: _is_there(db))
-    stop.set()
-    await run
+    try:
+        await until(lambda: _is_there(db))
+        async with db.connection() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            await connection.execute("DELETE FROM processes")
+        await until(lambda: _is_there(db))
+    finally:
+        stop.set()
+        await run
 
 
 def test_busy_is_the_share_of_a_core_since_the_last_beat() -> None:
