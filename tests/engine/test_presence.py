@@ -68,7 +68,7 @@ async def test_a_process_that_failed_leaves_its_row_behind(runtime: Runtime) -> 
         return {}
 
     loops.add("claims", failing)
-    loops.add("presence", Presence(runtime, loops, "sender", figures=figures).run, stage=-1)
+    Presence(runtime, loops, "sender", figures=figures)
     with pytest.raises(RuntimeError, match="broken"):
         await loops.run(asyncio.Event())
     assert [p.kind for p in await known(runtime.db)] == ["sender"]
@@ -85,11 +85,12 @@ async def test_it_tells_of_the_stop_to_the_end_and_then_signs_off(runtime: Runti
 
     presence = Presence(runtime, loops, "sender")
     loops.add("claims", draining, stage=3)
-    loops.add("presence", presence.run, stage=-1)
     run = asyncio.ensure_future(loops.run(stop))
-    await until(lambda: _is_there(runtime.db))
-    stop.set()
-    await run
+    try:
+        await until(lambda: _is_there(runtime.db))
+    finally:
+        stop.set()
+        await run
     assert seen == [1]
     assert await known(runtime.db) == []
 
@@ -117,19 +118,20 @@ async def test_what_was_replaced_is_forgotten_in_time_and_the_last_of_its_kind_n
 
 async def test_a_database_that_goes_away_stops_no_presence(runtime: Runtime, db: Database) -> None:
     loops, stop = Supervisor("sender"), asyncio.Event()
-    presence = Presence(runtime, loops, "sender")
-    loops.add("presence", presence.run)
+    Presence(runtime, loops, "sender")
     run = asyncio.ensure_future(loops.run(stop))
-    await until(lambda: _is_there(db))
-    async with db.connection() as connection:
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        await connection.execute("DELETE FROM processes")
-    await until(lambda: _is_there(db))
-    stop.set()
-    await run
+    try:
+        await until(lambda: _is_there(db))
+        async with db.connection() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            await connection.execute("DELETE FROM processes")
+        await until(lambda: _is_there(db))
+    finally:
+        stop.set()
+        await run
 
 
 def test_busy_is_the_share_of_a_core_since_the_last_beat() -> None:

@@ -35,16 +35,20 @@ async def test_a_result_that_the_database_did_not_take_is_taken_later_and_counte
     async def is_committed() -> bool:
         return results.committed == 1
 
-    async with db.transaction() as connection:
-        await connection.execute("SELECT FROM broadcast_messages FOR UPDATE")
-        results.put(Ended(SentResult(row.id, row.attempt, row.epoch, "p-1", row.now, b"sha")), row.device, paced=True)
-        await until(waits_for_the_row)
-        async with db.connection() as other:
-            await other.execute(f"SELECT pg_terminate_backend(pid) {BACKEND}")
-        await until(is_stuck)
-        assert (results.committed, results.resumed) == (0, 0)
-    await until(is_committed)
-    assert (results.commits, results.resumed) == (1, 1)
-    assert not results.stuck
-    stop.set()
-    await run
+    try:
+        async with db.transaction() as connection:
+            await connection.execute("SELECT FROM broadcast_messages FOR UPDATE")
+            results.put(
+                Ended(SentResult(row.id, row.attempt, row.epoch, "p-1", row.now, b"sha")), row.device, paced=True
+            )
+            await until(waits_for_the_row)
+            async with db.connection() as other:
+                await other.execute(f"SELECT pg_terminate_backend(pid) {BACKEND}")
+            await until(is_stuck)
+            assert (results.committed, results.resumed) == (0, 0)
+        await until(is_committed)
+        assert (results.commits, results.resumed) == (1, 1)
+        assert not results.stuck
+    finally:
+        stop.set()
+        await run

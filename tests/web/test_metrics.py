@@ -1,7 +1,8 @@
 """What Prometheus and load balancers are told about the fleet."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from prometheus_client.samples import Sample
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.engine.presence import Presence
 from fleetcast.engine.supervisor import Beat, Supervisor
+from fleetcast.engine.waiting import either, pause
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaign_actions import launch_campaign
 from fleetcast.services.campaigns import create_campaign
@@ -50,6 +52,17 @@ def value(found: dict[str, list[Sample]], name: str, **labels: str) -> float:
     """The one value of a name, among those with these labels."""
     [sample] = [s for s in found[name] if labels.items() <= s.labels.items()]
     return float(sample.value)
+
+
+@asynccontextmanager
+async def running(loops: Supervisor, stop: asyncio.Event) -> AsyncIterator[None]:
+    """These loops run while the block does, and stop however it ends."""
+    run = asyncio.ensure_future(loops.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await run
 
 
 async def test_an_empty_installation_has_figures_too(client: httpx2.AsyncClient) -> None:
@@ -176,15 +189,13 @@ async def test_a_loop_that_stands_still_makes_readiness_fail_and_is_named(
     loops, stop, go_on = Supervisor("sender"), asyncio.Event(), asyncio.Event()
 
     async def standing(stop: asyncio.Event, beat: Beat) -> None:
-        await go_on.wait()
+        await either(go_on, stop, 60.0)
         while not stop.is_set():
             beat()
-            await asyncio.sleep(0.05)
+            await pause(stop, 0.05)
 
     presence = Presence(hasty, loops, "sender")
     loops.add("claims", standing)
-    loops.add("presence", presence.run, stage=-1)
-    run = asyncio.ensure_future(loops.run(stop))
 
     async def is_ready() -> bool:
         return (await client.get("/ready")).status_code == 200
@@ -192,22 +203,21 @@ async def test_a_loop_that_stands_still_makes_readiness_fail_and_is_named(
     async def is_not_ready() -> bool:
         return not await is_ready()
 
-    await until(is_not_ready)
-    answer = await client.get("/ready")
-    assert answer.status_code == 503
-    [(name, sentence)] = answer.json()["problems"].items()
-    assert name == presence.name
-    assert sentence.startswith("Loops of the sender stand still: claims for ")
-    assert sentence.endswith(" seconds.")
-    found = await scrape(client)
-    assert value(found, "fleetcast_loops_stuck", process=presence.name) == 1
-    assert value(found, "fleetcast_troubles") == 1
-    assert value(found, "fleetcast_loop_age_seconds", loop="claims") >= 1
-    assert (await client.get("/health")).status_code == 200
-    go_on.set()
-    await until(is_ready)
-    stop.set()
-    await run
+    async with running(loops, stop):
+        await until(is_not_ready)
+        answer = await client.get("/ready")
+        assert answer.status_code == 503
+        [(name, sentence)] = answer.json()["problems"].items()
+        assert name == presence.name
+        assert sentence.startswith("Loops of the sender stand still: claims for ")
+        assert sentence.endswith(" seconds.")
+        found = await scrape(client)
+        assert value(found, "fleetcast_loops_stuck", process=presence.name) == 1
+        assert value(found, "fleetcast_troubles") == 1
+        assert value(found, "fleetcast_loop_age_seconds", loop="claims") >= 1
+        assert (await client.get("/health")).status_code == 200
+        go_on.set()
+        await until(is_ready)
 
 
 async def test_a_lost_process_makes_readiness_fail_until_another_is_there(

@@ -71,7 +71,7 @@ def web(with_parent: WithParent = False) -> None:
             await serve(runtime, stop, beat=beat)
 
         parts = Supervisor("web", patience=PATIENCE_SECONDS)
-        parts.add("presence", Presence(runtime, parts, "web").run, stage=-1)
+        Presence(runtime, parts, "web")
         parts.add("pages", loop)
         await parts.run()
 

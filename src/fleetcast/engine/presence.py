@@ -33,6 +33,10 @@ lease: whatever it was to do, the fleet has felt it."""
 PATIENCE_SECONDS = 120.0
 """After so long it will not move by itself any more, and the process ends."""
 FORGET_SECONDS = 600.0
+TELL_SECONDS = 5.0
+"""How long telling or signing off may take: a server that does not answer must not hold up the stop."""
+_LAST = -1
+"""The stage of the supervisor in which the presence stops: it tells of the stop to its end."""
 
 Figures = Callable[[], dict[str, float]]
 
@@ -43,7 +47,7 @@ def process_name() -> str:
 
 
 class Presence:
-    """The row of one process in `processes`. Add it to the supervisor in the last stage, so that it tells of the stop.
+    """The row of one process in `processes`, kept by one more loop of its supervisor, which stops after all others.
 
     `figures` is asked at each beat; a name may end in `:` and a label (see `web.exposition`, which knows them all).
     """
@@ -59,6 +63,7 @@ class Presence:
         self._figures = figures
         self._bound = max(STANDS_STILL_SECONDS, runtime.settings.lease_seconds)  # leases are renewed five times in it
         self._usage = Usage()
+        loops.add("presence", self.run, stage=_LAST)
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
         """Tell until stopped."""
@@ -66,12 +71,13 @@ class Presence:
         while not stop.is_set():
             beat()
             try:
-                if not noted:
-                    async with self._db.connection() as connection:
-                        await identity.note_node(connection, self._node, socket.gethostname())
-                    noted = True
-                await self.tell()
-            except Unavailable as error:
+                async with asyncio.timeout(TELL_SECONDS):
+                    if not noted:
+                        async with self._db.connection() as connection:
+                            await identity.note_node(connection, self._node, socket.gethostname())
+                        noted = True
+                    await self.tell()
+            except (Unavailable, TimeoutError) as error:
                 log.warning("presence waits for the database", error=str(error))
             await pause(stop, BEAT_SECONDS)
         if self._loops.stopping:
@@ -88,9 +94,9 @@ class Presence:
 
     async def _leave(self) -> None:
         try:
-            async with self._db.connection() as connection:
+            async with asyncio.timeout(TELL_SECONDS), self._db.connection() as connection:
                 await processes.leave(connection, self.name)
-        except Unavailable as error:
+        except (Unavailable, TimeoutError) as error:
             log.warning("the process could not sign off; it is forgotten in time", error=str(error))
 
 

@@ -78,7 +78,7 @@ async def run_sender(
         await transport.start()
     try:
         loops = Supervisor("sender", patience=PATIENCE_SECONDS)
-        loops.add("presence", Presence(runtime, loops, "sender", sender.name, sender.figures).run, stage=-1)
+        Presence(runtime, loops, "sender", sender.name, sender.figures)
         for kind, transport in using.items():
             loops.add(f"inbox {kind}", Inbox(runtime, transport, install).run)
         loops.add("leases", sender.leases.run, stage=1)
@@ -121,7 +121,7 @@ async def run_scheduler(
             }
 
         loops = Supervisor("scheduler", patience=PATIENCE_SECONDS)
-        loops.add("presence", Presence(runtime, loops, "scheduler", figures=figures).run, stage=-1)
+        Presence(runtime, loops, "scheduler", figures=figures)
         loops.add("reconciler", Reconciler(runtime, using).run)
         loops.add("evidence", partial(inbox.settle, runtime, install))
         loops.add("sweeper", sweeper.run)
