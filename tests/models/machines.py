@@ -13,10 +13,11 @@ from fleetcast.store.connection import Connection
 from fleetcast.store.transitions import Claim, claim
 from fleetcast.transports.base import Receipt, ReceiptKind
 from tests.models.play import JUMPS, Play, index, pick
-from tests.models.senders import Open, Sender, record
+from tests.models.senders import Sender, record
 from tests.models.world import REFUSALS, Flight, provider_id
 
-ANSWERS = ("accepted", "accepted", "accepted", "unheard", "astray", "not_sent", *REFUSALS)
+BAD = ("unheard", "unheard", "astray", "astray", "not_sent", *REFUSALS)
+ANSWERS = ("accepted", "accepted", "unheard", "unheard", "astray", "astray", "not_sent", *REFUSALS)
 
 
 class Machines(Play):
@@ -24,41 +25,32 @@ class Machines(Play):
 
     # -- planning and queueing
 
-    @rule(planner=st.integers(0, 1), rounds=st.integers(1, 4))
-    def plan(self, planner: int, rounds: int) -> None:
-        async def work() -> None:
-            for _ in range(rounds):
-                await self.planners[planner].run_once()
+    @rule(how=st.sampled_from(("on", "on", "by another", "by two at once", "and dies half-way")))
+    def planning_goes(self, how: str) -> None:
+        if how == "on":
+            self.drive(self.planners[0].run_once())
+        elif how == "by another":
+            self.drive(self.planners[1].run_once())
+        elif how == "by two at once":
+            self.drive(self.both_plan())
+        else:
+            self.with_connection(self.plan_half_way)
 
-        self.drive(work())
+    async def both_plan(self) -> None:
+        await asyncio.gather(*(planner.run_once() for planner in self.planners))
 
-    @rule()
-    def two_planners_at_once(self) -> None:
-        async def work() -> None:
-            await asyncio.gather(*(planner.run_once() for planner in self.planners))
+    async def plan_half_way(self, connection: Connection) -> None:
+        """The windows are committed, the cursor is not."""
+        for campaign_id in await planning.unplanned(connection):
+            undone = connection.transaction()
+            await undone.start()
+            campaign = await planning.take(connection, campaign_id)
+            if campaign is not None and campaign.plan_cursor >= 0:
+                for after, upto in await planning.windows(connection, campaign.workspace_id, campaign.plan_cursor):
+                    async with self.runtime.db.transaction() as own:
+                        await planning.plan_window(own, campaign, after, upto)
+            await undone.rollback()
 
-        self.drive(work())
-
-    @precondition(lambda self: self.sales)
-    @rule()
-    def a_planner_dies_half_way(self) -> None:
-        """Its windows are committed, its cursor is not."""
-
-        async def work(connection: Connection) -> None:
-            for campaign_id in await planning.unplanned(connection):
-                undone = connection.transaction()
-                await undone.start()
-                campaign = await planning.take(connection, campaign_id)
-                if campaign is not None and campaign.plan_cursor >= 0:
-                    found = await planning.windows(connection, campaign.workspace_id, campaign.plan_cursor)
-                    for after, upto in found:
-                        async with self.runtime.db.transaction() as own:
-                            await planning.plan_window(own, campaign, after, upto)
-                await undone.rollback()
-
-        self.with_connection(work)
-
-    @precondition(lambda self: self.sales)
     @rule(room=st.integers(1, 3), is_hinted=st.booleans())
     def dispatch(self, room: int, is_hinted: bool) -> None:
         async def work(connection: Connection) -> None:
@@ -67,10 +59,6 @@ class Machines(Play):
                 await self.hint(rows)
 
         self.with_connection(work)
-
-    @rule()
-    def redis_is_emptied(self) -> None:
-        self.drive(self.stage.empty_redis())
 
     # -- senders
 
@@ -93,20 +81,42 @@ class Machines(Play):
         able = [s for s in self.senders if s.known and s.epochs]
         self.with_connection(lambda c: self.claim(c, pick(able, who), place))
 
-    @precondition(lambda self: self.sales)
+    # Leased, queued, found, claimed and perhaps answered: by single steps alone a run seldom comes so far.
+
+    @precondition(lambda self: self.waits)
+    @rule(who=index, rounds=st.integers(1, 3))
+    def all_goes_well_for_a_moment(self, who: int, rounds: int) -> None:
+        for _ in range(rounds):
+            self.with_connection(lambda c: self.moment(c, self.owner(who), ["accepted"] * 4, is_reported=True))
+
+    @precondition(lambda self: self.waits)
+    @rule(who=index, answers=st.lists(st.sampled_from(BAD), min_size=2, max_size=4), is_reported=st.booleans())
+    def all_goes_wrong_for_a_moment(self, who: int, answers: list[str], is_reported: bool) -> None:
+        self.with_connection(lambda c: self.moment(c, self.owner(who), answers, is_reported=is_reported))
+
+    @precondition(lambda self: self.waits)
     @rule(who=index)
-    def all_goes_well_for_a_moment(self, who: int) -> None:
-        """Leased, queued, found and claimed: else a run seldom gets to the interesting answers."""
-        sender = pick(self.senders, who)
+    def much_begins(self, who: int) -> None:
+        self.with_connection(lambda c: self.moment(c, self.owner(who), [], is_reported=False))
 
-        async def work(connection: Connection) -> None:
-            await sender.lease(connection, 64)
-            await self.top_up(connection, 2)
-            await sender.look(connection)
-            for place in range(len(self.live)):
-                await self.claim(connection, sender, place)
+    @property
+    def waits(self) -> bool:
+        return self.any("pending") or self.any("queued")
 
-        self.with_connection(work)
+    def owner(self, who: int) -> Sender:
+        """A sender that has, or once had, a lease."""
+        return pick([s for s in self.senders if s.epochs] or self.senders, who)
+
+    async def moment(self, connection: Connection, sender: Sender, answers: list[str], *, is_reported: bool) -> None:
+        await sender.lease(connection, 64)
+        await self.hint(await self.top_up(connection, 2))
+        await sender.look(connection)
+        for place in range(len(self.live)):
+            await self.claim(connection, sender, place)
+        for device, how in zip(list(sender.open), answers, strict=False):
+            await sender.finish(device, how)
+        while is_reported and sender.results:
+            await self.report_one(connection, sender)
 
     @precondition(lambda self: any(s.known and s.epochs for s in self.senders))
     @rule(who=index, place=index, how=st.sampled_from(("an old epoch", "a new epoch", "another's lease", "no hint")))
@@ -176,10 +186,6 @@ class Machines(Play):
         self.drive(sender.die())
         self.senders[self.senders.index(sender)] = self.new_sender()
 
-    @rule()
-    def the_spool_is_replayed(self) -> None:
-        self.with_connection(Spool(self.spool, "any").replay)
-
     # -- the world
 
     @property
@@ -219,32 +225,29 @@ class Machines(Play):
 
         self.with_connection(work)
 
-    @rule()
-    def waiting_evidence_is_looked_at(self) -> None:
-        self.drive(settle_waiting(self.runtime, self.install))
-
     # -- time, and what is done in the course of it
 
     @rule(seconds=st.sampled_from(JUMPS))
     def time_passes(self, seconds: int) -> None:
         self.with_connection(lambda c: self.pass_time(c, seconds))
 
-    @rule()
-    def sweep(self) -> None:
-        self.drive(self.sweeper.run_once())
+    @rule(what=st.sampled_from(("sweep", "ask", "ask in vain", "sweep and ask", "sweep", "look at evidence")))
+    def a_loop_comes_round(self, what: str) -> None:
+        if "sweep" in what:
+            self.drive(self.sweeper.run_once())
+        if "ask" in what:
+            self.world.is_mute = what == "ask in vain"
+            self.drive(self.reconciler.run_once())
+        if what == "look at evidence":
+            self.drive(settle_waiting(self.runtime, self.install))
 
-    @rule(is_mute=st.sampled_from((False, False, True)))
-    def reconcile(self, is_mute: bool) -> None:
-        self.world.is_mute = is_mute
-        self.drive(self.reconciler.run_once())
-
-    @rule()
-    def tallies_are_folded(self) -> None:
-        self.with_connection(lambda c: sweeping.fold_tallies(c, 1))
-
-    @rule()
-    def retention(self) -> None:
-        self.drive(Retention(self.runtime).run_once(asyncio.Event()))
-
-
-__all__ = ["Machines", "Open"]
+    @rule(what=st.sampled_from(("fold tallies", "retention", "replay the spool", "empty redis")))
+    def something_rare(self, what: str) -> None:
+        if what == "fold tallies":
+            self.with_connection(lambda c: sweeping.fold_tallies(c, 1))
+        elif what == "retention":
+            self.drive(Retention(self.runtime).run_once(asyncio.Event()))
+        elif what == "replay the spool":
+            self.with_connection(Spool(self.spool, "any").replay)
+        else:
+            self.drive(self.stage.empty_redis())

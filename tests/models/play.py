@@ -26,14 +26,15 @@ from fleetcast.engine.sweeper import Sweeper
 from fleetcast.errors import Conflict, InvalidInput, InvalidInputs, NotFound
 from fleetcast.queue.hints import Hint, HintWriter
 from fleetcast.runtime import Runtime
-from fleetcast.services.campaign_actions import resume_campaign
+from fleetcast.services.campaign_actions import launch_campaign, resume_campaign
+from fleetcast.services.campaigns import create_campaign
 from fleetcast.services.devices import add_device, resume_device, set_state
 from fleetcast.services.inbound import settle_waiting
 from fleetcast.services.lead_import import import_leads
 from fleetcast.services.workspaces import Workspace, create_workspace
 from fleetcast.store import identity, transitions
 from fleetcast.store.connection import Connection
-from tests.models.judge import OPEN, Judge
+from tests.models.judge import Judge
 from tests.models.senders import Sender
 from tests.models.world import Copy, World
 
@@ -41,11 +42,12 @@ T = TypeVar("T")
 ACTOR = "a person"
 PATIENCE = 30.0
 """Seconds that one step may take: a lock that nobody lets go is a finding, not a test that never ends."""
-PEOPLE = tuple(Phone(f"+6012345678{n}") for n in range(5))
-NOTES = {phone: ("" if n == 4 else f"Person {n}") for n, phone in enumerate(PEOPLE)}
+PEOPLE = tuple(Phone(f"+601234567{n:02}") for n in range(10))
+NOTES = {phone: ("" if n == 9 else f"Person {n}") for n, phone in enumerate(PEOPLE)}
 """Their names; one has none."""
-JUMPS = (70, 70, 400, 10_800, 8 * 86_400, 200 * 86_400)
+JUMPS = (70, 70, 70, 70, 400, 400, 400, 400, 10_800, 8 * 86_400, 200 * 86_400)
 """Seconds. See above before changing one."""
+TEXTS = ("Hello {{ name | default: 'friend' }}", "Hello {{ name }}")
 ROUNDS = 60
 """Of everybody's work at the end, until everything must have come to its end."""
 TABLES = """processes, audit, suppressions, inbox, message_attempts, broadcast_messages, campaign_tallies,
@@ -115,7 +117,7 @@ class Play(RuleBasedStateMachine):
         self.sales: list[Sale] = []
         self.stopped: set[str] = set()
         """People who ever asked for no more messages."""
-        self.told: list[tuple[str, str]] = []
+        self.is_restored = False
         self.senders: list[Sender] = []
         self.numbers = itertools.count(1)
         self.drive(self._begin())
@@ -148,11 +150,13 @@ class Play(RuleBasedStateMachine):
         self.sweeper = Sweeper(self.runtime, {TransportKind.SIMULATOR: World.grace})
         self.reconciler = Reconciler(self.runtime, {TransportKind.SIMULATOR: self.world})
         self.hints = HintWriter(self.runtime.redis, self.runtime.keys)
-        await self.new_device(delay=0.0)
-        await self.new_device(delay=20.0)
-        await self.import_people(self.devices[0], PEOPLE[:3])
-        await self.import_people(self.devices[1], PEOPLE[2:])
+        for delay, some in ((0.0, PEOPLE[:5]), (0.0, PEOPLE[3:8]), (20.0, PEOPLE[7:])):
+            await self.new_device(delay)
+            await self.import_people(self.devices[-1], some)
         self.senders = [self.new_sender(), self.new_sender()]
+        await self.new_sale(TEXTS[0], "7d", "wait")
+        while await self.planners[0].run_once():
+            pass
 
     async def new_device(self, delay: float) -> None:
         made = await add_device(
@@ -171,6 +175,18 @@ class Play(RuleBasedStateMachine):
         path.write_text("phone,name\n" + "".join(f"{p},{NOTES[p]}\n" for p in people))
         await import_leads(self.runtime, self.workspace.id, device, path)
         self.leads[device] |= set(people)
+
+    async def new_sale(self, text: str, deadline: str, offline: str) -> None:
+        """A campaign to everybody, launched."""
+        word = f"[{len(self.sales) + 1}]"
+        made = await create_campaign(
+            self.runtime,
+            self.workspace.id,
+            {"title": f"Sale {word}", "body": f"{word} {text}", "deadline": deadline, "when_offline": offline},
+            actor=ACTOR,
+        )
+        await launch_campaign(self.runtime, self.workspace.id, made.id, actor=ACTOR)
+        self.sales.append(Sale(made.id, word, {device: set(self.leads[device]) for device in self.live}))
 
     def new_sender(self) -> Sender:
         name = f"sender-{next(self.numbers)}"
@@ -211,9 +227,7 @@ class Play(RuleBasedStateMachine):
         return bool(rows)
 
     async def pass_time(self, connection: Connection, seconds: float) -> None:
-        await connection.execute(
-            "UPDATE installation SET clock_offset = clock_offset + $1", timedelta(seconds=seconds)
-        )
+        await connection.execute("UPDATE installation SET clock_offset = clock_offset + $1", timedelta(seconds=seconds))
 
     async def messages(self, connection: Connection, *statuses: str, reason: str | None = None) -> list[Any]:
         """(id, campaign, recipient) of messages that a person sees on the pages."""
@@ -227,6 +241,11 @@ class Play(RuleBasedStateMachine):
     @property
     def words(self) -> dict[int, str]:
         return {sale.id: sale.word for sale in self.sales}
+
+    def any(self, status: str, reason: str | None = None) -> bool:
+        """Whether the last step left such a message."""
+        rows = self.judge.before.values()
+        return any(row["status"] == status and (reason is None or row["reason"] == reason) for row in rows)
 
     @invariant()
     def every_promise_holds(self) -> None:
@@ -299,6 +318,3 @@ class Play(RuleBasedStateMachine):
             for device in self.live
             for person in sale.reach.get(device, set()) - self.stopped
         }
-
-
-__all__ = ["ACTOR", "JUMPS", "OPEN", "PEOPLE", "Play", "Sale", "Stage", "index", "pick"]

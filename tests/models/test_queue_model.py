@@ -56,9 +56,7 @@ def stage(
 
 
 @pytest.mark.timeout(0)  # each step has a limit of its own
-def test_whatever_happens_in_whatever_order_every_promise_holds(
-    stage: Stage, request: pytest.FixtureRequest
-) -> None:
+def test_whatever_happens_in_whatever_order_every_promise_holds(stage: Stage, request: pytest.FixtureRequest) -> None:
     given = request.config.getoption("hypothesis_seed")
     number = secrets.randbits(32) if given is None else int(given)
     print(
