@@ -25,22 +25,17 @@ class Machines(Play):
 
     # -- planning and queueing
 
-    @rule(how=st.sampled_from(("on", "on", "by another", "by two at once", "and dies half-way")))
+    @rule(how=st.sampled_from(("on", "on", "by another", "and dies half-way", "beside another")))
     def planning_goes(self, how: str) -> None:
         if how == "on":
             self.drive(self.planners[0].run_once())
         elif how == "by another":
             self.drive(self.planners[1].run_once())
-        elif how == "by two at once":
-            self.drive(self.both_plan())
         else:
-            self.with_connection(self.plan_half_way)
+            self.with_connection(lambda c: self.plan_half_way(c, beside_another=how == "beside another"))
 
-    async def both_plan(self) -> None:
-        await asyncio.gather(*(planner.run_once() for planner in self.planners))
-
-    async def plan_half_way(self, connection: Connection) -> None:
-        """The windows are committed, the cursor is not."""
+    async def plan_half_way(self, connection: Connection, *, beside_another: bool) -> None:
+        """The windows are committed, the cursor is not. Meanwhile another planner may come round."""
         for campaign_id in await planning.unplanned(connection):
             undone = connection.transaction()
             await undone.start()
@@ -49,6 +44,8 @@ class Machines(Play):
                 for after, upto in await planning.windows(connection, campaign.workspace_id, campaign.plan_cursor):
                     async with self.runtime.db.transaction() as own:
                         await planning.plan_window(own, campaign, after, upto)
+            if beside_another:
+                await self.planners[1].run_once()
             await undone.rollback()
 
     @rule(room=st.integers(1, 3), is_hinted=st.booleans())

@@ -48,6 +48,8 @@ NOTES = {phone: ("" if n == 9 else f"Person {n}") for n, phone in enumerate(PEOP
 JUMPS = (70, 70, 70, 70, 400, 400, 400, 400, 10_800, 8 * 86_400, 200 * 86_400)
 """Seconds. See above before changing one."""
 TEXTS = ("Hello {{ name | default: 'friend' }}", "Hello {{ name }}")
+PAST_EVERY_DEADLINE = 10 * 86_400
+"""Seconds. What came back from an attempt to a person who has said stop meanwhile waits until then."""
 ROUNDS = 60
 """Of everybody's work at the end, until everything must have come to its end."""
 TABLES = """processes, audit, suppressions, inbox, message_attempts, broadcast_messages, campaign_tallies,
@@ -258,7 +260,7 @@ class Play(RuleBasedStateMachine):
             for turn in range(ROUNDS):
                 if not self.with_connection(self._work):
                     break
-                jump = 8 * 86_400 if turn == ROUNDS // 2 else 70
+                jump = PAST_EVERY_DEADLINE if turn == ROUNDS // 2 else 70
                 self.with_connection(lambda c, j=jump: self.pass_time(c, j))  # type: ignore[misc]
                 self.every_promise_holds()
             self.with_connection(lambda c: self.judge.at_the_end(c, self.words, self._expected()))

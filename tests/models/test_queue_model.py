@@ -41,6 +41,7 @@ def stage(
 ) -> Iterator[Stage]:
     """A database, opened in a loop of its own that is driven step by step."""
     monkeypatch.setattr(planning, "CHUNK", SMALL_CHUNK)
+    monkeypatch.setattr(planning, "SIDE_BY_SIDE", 1)  # or the order of ids would be left to chance
     monkeypatch.setattr(retention, "CHUNK", SMALL_CHUNK)
     loop = asyncio.new_event_loop()
     own = Settings(database_url=database_url, redis_url=redis_url, redis_prefix="model", data=tmp_path)
