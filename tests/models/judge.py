@@ -93,9 +93,9 @@ class Judge:
                 anew = was["campaign_id"] in self.edited and was["attempts"] == 0
                 assert retired or anew, f"a message is gone: {was}"
         for number, now in rows.items():
-            was = self.before.get(number)
-            if was is None or was == now:
+            if number not in self.before or self.before[number] == now:
                 continue
+            was = self.before[number]
             assert DELIVERY.index(now["delivery"]) >= DELIVERY.index(was["delivery"]), f"delivery fell: {was} {now}"
             assert now["attempts"] >= was["attempts"], f"attempts fell: {was} {now}"
             assert now["was_sent"] >= was["was_sent"], f"no longer sent: {was} {now}"

@@ -274,8 +274,8 @@ class Play(RuleBasedStateMachine):
             await set_state(self.runtime, device, DeviceState.ONLINE, "")
             await resume_device(self.runtime, self.workspace.id, device, actor=ACTOR)
         for sender in self.senders:
-            for device in list(sender.open):
-                await sender.finish(device, "accepted")
+            for open_at in list(sender.open):
+                await sender.finish(open_at, "accepted")
 
     async def _work(self, connection: Connection) -> bool:
         """A round of everybody's work. Whether anything is left to do."""
