@@ -62,20 +62,22 @@ class Judge:
 
     world: World
     before: dict[int, Row] = field(default_factory=dict)
-    again: set[Copy] = field(default_factory=set)
-    """Copies that a person had sent again although they may have arrived."""
     edited: set[int] = field(default_factory=set)
     """Campaigns whose rows may be planned anew where they were never attempted."""
     may_reopen: bool = False
     """This step is a person's retry."""
 
+    def the_world(self) -> None:
+        """Nobody has two copies, and no message left that should not have."""
+        assert not self.world.wrong, self.world.wrong
+        twice = [c for c, n in self.world.copies.items() if n > 1 and c not in self.world.again]
+        assert not twice, f"more than one copy was accepted: {twice}"
+
     async def after_a_step(self, connection: Connection) -> None:
         """Everything that holds at every moment."""
+        self.the_world()
         found = await connection.fetch(_STEP)
         assert not found, found
-        assert not self.world.wrong, self.world.wrong
-        twice = [c for c, n in self.world.copies.items() if n > 1 and c not in self.again]
-        assert not twice, f"more than one copy was accepted: {twice}"
         waiting = await connection.fetch(STILL_WAITING)
         assert not waiting, f"waits although the person is suppressed: {waiting}"
         apart = await connection.fetch(CLAIMED_APART)
@@ -123,6 +125,7 @@ class Judge:
 
     async def at_the_end(self, connection: Connection, words: dict[int, str], expected: Mapping[Copy, int]) -> None:
         """All faults are over and everything was driven to its end. `expected`: who must have been planned."""
+        self.the_world()
         found = await broken_invariants(connection)
         assert not found, found
         rows = await connection.fetch(MESSAGES)
@@ -135,6 +138,6 @@ class Judge:
         for copy, row in planned.items():
             accepted = self.world.copies[copy]
             if row["status"] == "sent" and row["resolution"] != "person":
-                assert accepted == 1 or (accepted and copy in self.again), f"{accepted} copies accepted: {row}"
-            elif row["status"] != "sent" and row["reason"] not in UNCERTAIN and copy not in self.again:
+                assert accepted == 1 or (accepted and copy in self.world.again), f"{accepted} copies accepted: {row}"
+            elif row["status"] != "sent" and row["reason"] not in UNCERTAIN and copy not in self.world.again:
                 assert accepted == 0, f"was accepted, but is {row}"

@@ -96,6 +96,19 @@ class Machines(Play):
     def much_begins(self, who: int) -> None:
         self.with_connection(lambda c: self.moment(c, self.owner(who), [], is_reported=False))
 
+    @precondition(lambda self: self.any("in_doubt") or self.any("pending"))
+    @rule(who=index, is_mute=st.sampled_from((False, False, True)), how=st.sampled_from(("", "accepted")))
+    def what_failed_is_tried_again(self, who: int, is_mute: bool, how: str) -> None:
+        """Doubts are asked about, and the first delay is over. What is repeated by now is about an earlier attempt."""
+        self.with_connection(lambda c: self.pass_time(c, JUMPS[0]))
+        self.drive(self.sweeper.run_once())
+        self.world.is_mute = is_mute
+        self.drive(self.reconciler.run_once())
+        sender = self.owner(who)
+        earlier = list(sender.reported)
+        self.with_connection(lambda c: self.moment(c, sender, [how] * 3 if how else [], is_reported=bool(how)))
+        assert self.with_connection(lambda c: record(c, earlier, self.devices)) == 0, "a result matched again"
+
     @property
     def waits(self) -> bool:
         return self.any("pending") or self.any("queued")
@@ -166,13 +179,11 @@ class Machines(Play):
         self.with_connection(lambda c: self.report_one(c, sender))
 
     @precondition(lambda self: any(s.reported for s in self.senders))
-    @rule(who=index, at=index)
-    def the_same_result_again(self, who: int, at: int) -> None:
-        """Its commit had succeeded, but the sender never heard of it. By now it matches nothing."""
+    @rule(who=index)
+    def the_same_results_again(self, who: int) -> None:
+        """All that a sender ever reported: its commits had succeeded, but it never heard of it. They match nothing."""
         sender = pick([s for s in self.senders if s.reported], who)
-        result = pick(sender.reported[::-1], at)
-        matched = self.with_connection(lambda c: record(c, result, self.devices[0]))
-        assert matched == 0, f"matched again: {result}"
+        assert self.with_connection(lambda c: record(c, sender.reported, self.devices)) == 0, "a result matched again"
 
     @rule(who=index, is_polite=st.booleans())
     def a_sender_dies(self, who: int, is_polite: bool) -> None:

@@ -85,7 +85,7 @@ class Persons(Play):
         self.judge.may_reopen = True
         asked = retry_unconfirmed(self.runtime, self.workspace.id, row["campaign_id"], [row["id"]], actor=ACTOR)
         if self.try_to(asked):
-            self.judge.again.add((self.words[row["campaign_id"]], row["recipient"]))
+            self.world.again.add((self.words[row["campaign_id"]], row["recipient"]))
 
     @precondition(lambda self: self.any("in_doubt"))
     @rule(at=index, what=st.sampled_from(tuple(DECISIONS)))
@@ -94,7 +94,7 @@ class Persons(Play):
         row = pick(found, at)
         decision = DECISIONS[what](self.runtime, self.workspace.id, [row["id"]], actor=ACTOR)
         if self.try_to(decision) and what == "send again":
-            self.judge.again.add((self.words[row["campaign_id"]], row["recipient"]))
+            self.world.again.add((self.words[row["campaign_id"]], row["recipient"]))
 
     # -- devices
 

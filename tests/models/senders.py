@@ -5,6 +5,7 @@ closed. What it knows may be old: epochs of leases it has lost meanwhile, hints 
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -134,7 +135,7 @@ class Sender:
     async def report(self, connection: Connection) -> tuple[Claimed, Ended]:
         """Commit the oldest result."""
         claimed, ended = self.results.pop(0)
-        await record(connection, ended.result, claimed.device)
+        await record(connection, [ended.result], [claimed.device])
         self.reported.append(ended.result)
         if ended.suppress:
             async with self.runtime.db.transaction() as own:
@@ -156,8 +157,9 @@ class Sender:
         self.open.clear()
 
 
-async def record(connection: Connection, result: SentResult | OtherResult, device: int) -> int:
+async def record(connection: Connection, results: Sequence[SentResult | OtherResult], paced: Sequence[int]) -> int:
     """T3; how many rows matched."""
-    if isinstance(result, SentResult):
-        return await transitions.record_sent(connection, [result], [device])
-    return await transitions.record_other(connection, [result], [device])
+    sent = [r for r in results if isinstance(r, SentResult)]
+    other = [r for r in results if isinstance(r, OtherResult)]
+    matched = await transitions.record_sent(connection, sent, paced) if sent else 0
+    return matched + (await transitions.record_other(connection, other, paced) if other else 0)

@@ -70,6 +70,8 @@ class World(NullTransport):
         self.accepted: dict[Reference, Flight] = {}
         self.sealed: set[Reference] = set()
         self.copies: Counter[Copy] = Counter()
+        self.again: set[Copy] = set()
+        """Copies that a person had sent again although they may have arrived."""
         self.wrong: list[str] = []
         """What no provider should ever see."""
         self.is_mute = False
@@ -80,6 +82,9 @@ class World(NullTransport):
         flight = Flight(message, asyncio.get_running_loop().create_future())
         if message.reference in self.accepted or any(f.reference == message.reference for f in self.flights):
             self.wrong.append(f"{message.reference} was sent twice")
+        astray = [f for f in self.flights if f.copy == flight.copy and f.reference not in self.sealed]
+        if (astray or self.copies[flight.copy]) and flight.copy not in self.again:
+            self.wrong.append(f"{flight.copy} is sent again although it arrived, or may still arrive")
         self.flights.append(flight)
         return await flight.answer
 
