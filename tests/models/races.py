@@ -11,14 +11,13 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from fleetcast.domain.identifiers import Phone
 from fleetcast.services.campaign_actions import pause_campaign
 from fleetcast.services.devices import remove_device
 from fleetcast.services.suppressions import suppress
 from fleetcast.store import planning
 from fleetcast.store.connection import Connection
-from tests.models.persons import MOST_STOPS, Persons, people
-from tests.models.play import ACTOR, index, pick
+from tests.models.persons import MOST_SALES, MOST_STOPS, Persons
+from tests.models.play import ACTOR, TEXTS, index, pick
 from tests.models.senders import LEASE_SECONDS, Sender
 
 BLOCKED = """
@@ -46,8 +45,11 @@ class Races(Persons):
         return done
 
     @precondition(lambda self: len(self.stopped) < MOST_STOPS)
-    @rule(who=people, at=index)
-    def a_stop_word_while_a_window_is_planned(self, who: Phone, at: int) -> None:
+    @rule(at=index)
+    def a_stop_word_while_its_window_is_planned(self, at: int) -> None:
+        if len(self.sales) < MOST_SALES:
+            self.try_to(self.new_sale(TEXTS[0], "7d", "wait"))
+
         async def work(connection: Connection) -> None:
             for campaign_id in await planning.unplanned(connection):
                 async with connection.transaction():
@@ -56,6 +58,7 @@ class Races(Persons):
                         continue
                     found = await planning.windows(connection, campaign.workspace_id, campaign.plan_cursor)
                     for after, upto in found:
+                        who = await connection.fetchval("SELECT phone FROM leads WHERE id = $1", upto)
                         await self.held(
                             lambda c, a=after, u=upto, s=campaign: planning.plan_window(c, s, a, u),  # type: ignore[misc]
                             self.stop(who, at),
