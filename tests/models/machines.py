@@ -99,14 +99,17 @@ class Machines(Play):
     @precondition(lambda self: self.any("in_doubt") or self.any("pending"))
     @rule(who=index, is_mute=st.sampled_from((False, False, True)), how=st.sampled_from(("", "accepted")))
     def what_failed_is_tried_again(self, who: int, is_mute: bool, how: str) -> None:
-        """Doubts are asked about, and the first delay is over. What is repeated by now is about an earlier attempt."""
+        """Doubts are asked about, and the first delay is over. What is repeated then is about an earlier attempt.
+
+        There is room for all, for what comes back stands last.
+        """
         self.with_connection(lambda c: self.pass_time(c, JUMPS[0]))
         self.drive(self.sweeper.run_once())
         self.world.is_mute = is_mute
         self.drive(self.reconciler.run_once())
         sender = self.owner(who)
         earlier = list(sender.reported)
-        self.with_connection(lambda c: self.moment(c, sender, [how] * 3 if how else [], is_reported=bool(how)))
+        self.with_connection(lambda c: self.moment(c, sender, [how] * 3 if how else [], is_reported=bool(how), room=10))
         assert self.with_connection(lambda c: record(c, earlier, self.devices)) == 0, "a result matched again"
 
     @property
@@ -117,9 +120,11 @@ class Machines(Play):
         """A sender that has, or once had, a lease."""
         return pick([s for s in self.senders if s.epochs] or self.senders, who)
 
-    async def moment(self, connection: Connection, sender: Sender, answers: list[str], *, is_reported: bool) -> None:
+    async def moment(
+        self, connection: Connection, sender: Sender, answers: list[str], *, is_reported: bool, room: int = 2
+    ) -> None:
         await sender.lease(connection, 64)
-        await self.hint(await self.top_up(connection, 2))
+        await self.hint(await self.top_up(connection, room))
         await sender.look(connection)
         for place in range(len(self.live)):
             await self.claim(connection, sender, place)

@@ -25,7 +25,7 @@ from tests.models.machines import Machines
 from tests.models.play import Stage
 from tests.models.races import Races
 
-EXAMPLES = int(os.environ.get("FLEETCAST_MODEL_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("FLEETCAST_MODEL_EXAMPLES", "20"))
 STEPS = 40
 SMALL_CHUNK = 2
 """Leads of a window and rows of a chunk, so that even these few make several."""
