@@ -99,10 +99,7 @@ class Machines(Play):
     @precondition(lambda self: self.any("in_doubt") or self.any("pending"))
     @rule(who=index, is_mute=st.sampled_from((False, False, True)), how=st.sampled_from(("", "accepted")))
     def what_failed_is_tried_again(self, who: int, is_mute: bool, how: str) -> None:
-        """Doubts are asked about, and the first delay is over. What is repeated then is about an earlier attempt.
-
-        There is room for all, for what comes back stands last.
-        """
+        """Doubts are asked about, and the first delay is over. What is repeated then is about an earlier attempt."""
         self.with_connection(lambda c: self.pass_time(c, JUMPS[0]))
         self.drive(self.sweeper.run_once())
         self.world.is_mute = is_mute
@@ -126,8 +123,9 @@ class Machines(Play):
         await sender.lease(connection, 64)
         await self.hint(await self.top_up(connection, room))
         await sender.look(connection)
-        for place in range(len(self.live)):
-            await self.claim(connection, sender, place)
+        place = 0
+        for _ in self.live:  # the newest row of each device, for what comes back stands last
+            place += not await self.claim(connection, sender, place)
         for device, how in zip(list(sender.open), answers, strict=False):
             await sender.finish(device, how)
         while is_reported and sender.results:
