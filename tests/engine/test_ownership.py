@@ -18,6 +18,7 @@ from fleetcast.services.campaign_actions import launch_campaign
 from fleetcast.services.campaigns import create_campaign
 from fleetcast.store import health, shards, transitions
 from fleetcast.store.connection import Connection, Database
+from fleetcast.store.identity import note_node
 from fleetcast.store.invariants import broken_invariants
 from fleetcast.store.transitions import Claim, SentResult
 from fleetcast.transports.simulator.launch import SimulatorProcess
@@ -178,7 +179,8 @@ async def test_f16_nobody_releases_what_another_owns_and_what_is_released_is_fre
         await shards.release(connection, "first")
         assert await connection.fetchval("SELECT count(*) FROM shards WHERE owner = 'second'") == 10
         assert len(await shards.acquire(connection, "third", None, 300, 64)) == 54, "without waiting for a lease"
-        assert await shards.renew(connection, "first", 300) == {}
+        await note_node(connection, "node", "node")
+        assert (await shards.turn(connection, "first", "node", 300)).held == {}
 
 
 async def test_f16_a_device_whose_claim_was_refused_sends_as_soon_as_it_may(fleet: Fleet) -> None:

@@ -18,6 +18,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.suppressions import suppress
 from fleetcast.store import shards, transitions
 from fleetcast.store.connection import Connection
+from fleetcast.store.identity import note_node
 from fleetcast.store.shards import LaneRow
 from fleetcast.store.transitions import Claim, Claimed, OtherResult, SentResult
 from tests.models.world import Flight, World
@@ -70,8 +71,9 @@ class Sender:
 
     async def lease(self, connection: Connection, most: int) -> dict[int, int]:
         """Renew what is held and take up to `most` shards; a new owner adopts what the old one left."""
-        held = await shards.renew(connection, self.name, list(self.epochs), LEASE_SECONDS) if self.epochs else {}
-        gained = await shards.acquire(connection, self.name, NODE, LEASE_SECONDS, most)
+        await note_node(connection, NODE, NODE)
+        held = (await shards.turn(connection, self.name, NODE, LEASE_SECONDS)).held
+        gained = await shards.acquire(connection, self.name, None, LEASE_SECONDS, most)
         self.epochs = held | gained
         self.reader.own(sorted(self.epochs))
         if gained:

@@ -12,6 +12,7 @@ from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason, Resolution
 from fleetcast.store import shards, transitions
 from fleetcast.store.connection import Connection, Database
+from fleetcast.store.identity import note_node
 from fleetcast.store.transitions import Claim, Evidence, OtherResult, SentResult
 from tests.store.broadcast import SENDER, Broadcast, make_broadcast
 
@@ -43,7 +44,8 @@ async def order_of_locks(db: Database, cast: Broadcast, table: str, blocked: int
 
 
 async def renew(connection: Connection, _: Broadcast) -> None:
-    await shards.renew(connection, SENDER, 30)
+    await note_node(connection, "node", "node")
+    await shards.turn(connection, SENDER, "node", 30)
 
 
 async def release(connection: Connection, _: Broadcast) -> None:

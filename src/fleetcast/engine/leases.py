@@ -89,16 +89,13 @@ class Leases:
         surplus_now: list[int] = []
 
         async def renew_and_acquire(connection: Connection) -> dict[int, int]:
-            await processes.leasing(connection, self._owner, self._node)
-            held = await store.renew(connection, self._owner, self._seconds)
-            senders = dict(await processes.sharing(connection, self._seconds))
-            homes = await store.homes(connection)
-            wanted = shares(homes, senders, self._owner)
+            turn = await store.turn(connection, self._owner, self._node, self._seconds)
+            held, wanted = turn.held, shares(turn.homes, turn.senders, self._owner)
             staying = held.keys() - self._leaving.keys()
-            surplus_now.extend(surplus(staying, homes, wanted))
+            surplus_now.extend(surplus(staying, turn.homes, wanted))
             self._short = False
             for home, many in wanted.items():
-                missing = many - sum(homes[shard] == home for shard in staying)
+                missing = many - sum(turn.homes[shard] == home for shard in staying)
                 if missing > 0:
                     found = await store.acquire(connection, self._owner, home, self._seconds, missing)
                     self._short = self._short or len(found) < missing

@@ -14,14 +14,6 @@ BEAT = """
 INSERT INTO processes (name, kind, node, stuck, figures) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (name) DO UPDATE SET beaten_at = fleetcast_now(), stuck = excluded.stuck, figures = excluded.figures"""
 
-LEASING = """
-INSERT INTO processes (name, kind, node, leasing_at) VALUES ($1, 'sender', $2, fleetcast_now())
-ON CONFLICT (name) DO UPDATE SET leasing_at = excluded.leasing_at"""
-
-SHARING = """
-SELECT name, node FROM processes
-WHERE kind = 'sender' AND leasing_at > fleetcast_now() - $1::interval ORDER BY name"""
-
 _DESCRIBED = """name, kind, node, started_at, stuck, figures,
   extract(epoch FROM fleetcast_now() - beaten_at)::float8 AS silent"""
 KNOWN = f"SELECT {_DESCRIBED} FROM processes ORDER BY kind, name"
@@ -56,16 +48,6 @@ async def beat(
 ) -> None:
     """Say that this process is there, which of its loops stand still, and what it measures."""
     await connection.execute(BEAT, name, kind, node, list(stuck), dict(figures))
-
-
-async def leasing(connection: Connection, name: str, node: str) -> None:
-    """Say that this sender takes part in sharing the shards. Written by its lease loop alone."""
-    await connection.execute(LEASING, name, node)
-
-
-async def sharing(connection: Connection, seconds: float) -> list[tuple[str, str]]:
-    """(name, node) of the senders that share the shards: whose lease loop came round within so many seconds."""
-    return [(row["name"], row["node"]) for row in await connection.fetch(SHARING, timedelta(seconds=seconds))]
 
 
 async def withdraw(connection: Connection, name: str) -> None:

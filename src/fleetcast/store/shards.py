@@ -21,12 +21,22 @@ WHERE id IN (
   ORDER BY id LIMIT $4 FOR UPDATE)
 RETURNING id, epoch"""
 
-HOMES = "SELECT id, home_node FROM shards ORDER BY id"
-
-RENEW = """
-UPDATE shards SET expires_at = fleetcast_now() + $2::interval
-WHERE id IN (SELECT id FROM shards WHERE owner = $1 AND expires_at > fleetcast_now() ORDER BY id FOR NO KEY UPDATE)
-RETURNING id, epoch"""
+# Everything a lease loop does at each turn, in one statement: say that this sender takes part, renew what it holds, see
+# who else takes part and where shards are at home. $1 sender, $2 length of a lease, $3 node.
+TURN = """
+WITH present AS (
+  INSERT INTO processes (name, kind, node, leasing_at) VALUES ($1, 'sender', $3, fleetcast_now())
+  ON CONFLICT (name) DO UPDATE SET leasing_at = excluded.leasing_at),
+kept AS (
+  UPDATE shards SET expires_at = fleetcast_now() + $2::interval
+  WHERE id IN (SELECT id FROM shards WHERE owner = $1 AND expires_at > fleetcast_now() ORDER BY id FOR NO KEY UPDATE)
+  RETURNING id, epoch),
+others AS (
+  SELECT name, node FROM processes
+  WHERE kind = 'sender' AND leasing_at > fleetcast_now() - $2::interval AND name <> $1)
+SELECT ARRAY(SELECT id FROM kept ORDER BY id) AS held, ARRAY(SELECT epoch FROM kept ORDER BY id) AS epochs,
+  ARRAY(SELECT id FROM shards ORDER BY id) AS shards, ARRAY(SELECT home_node FROM shards ORDER BY id) AS homes,
+  ARRAY(SELECT name FROM others ORDER BY name) AS names, ARRAY(SELECT node FROM others ORDER BY name) AS nodes"""
 
 RELEASE = """
 UPDATE shards SET owner = NULL, expires_at = fleetcast_now()
@@ -118,6 +128,18 @@ class LaneRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """What a lease loop sees at one turn."""
+
+    held: dict[int, int]
+    """Shard → epoch of the leases that were renewed."""
+    homes: dict[int, str | None]
+    """Shard → the node whose senders alone may own it, or None."""
+    senders: dict[str, str]
+    """Sender → node of all that share the shards, this one among them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """A device with due rows and what stands in its window already."""
 
@@ -126,11 +148,6 @@ class Room:
     min_delay: float
     max_delay: float
     in_window: int
-
-
-async def homes(connection: Connection) -> dict[int, str | None]:
-    """Shard → the node whose senders alone may own it, or None."""
-    return {row["id"]: row["home_node"] for row in await connection.fetch(HOMES)}
 
 
 async def acquire(connection: Connection, owner: str, home: str | None, seconds: float, most: int) -> dict[int, int]:
@@ -142,10 +159,15 @@ async def acquire(connection: Connection, owner: str, home: str | None, seconds:
     return {row["id"]: row["epoch"] for row in rows}
 
 
-async def renew(connection: Connection, owner: str, seconds: float) -> dict[int, int]:
-    """Renew all leases of a sender in one statement; returns those that still hold, with their epochs."""
-    rows = await connection.fetch(RENEW, owner, timedelta(seconds=seconds))
-    return {row["id"]: row["epoch"] for row in rows}
+async def turn(connection: Connection, owner: str, node: str, seconds: float) -> Turn:
+    """Renew the leases of a sender and see with whom it shares: senders whose last turn is not older than a lease."""
+    row = await connection.fetchrow(TURN, owner, timedelta(seconds=seconds), node)
+    assert row is not None
+    return Turn(
+        held=dict(zip(row["held"], row["epochs"], strict=True)),
+        homes=dict(zip(row["shards"], row["homes"], strict=True)),
+        senders=dict(zip(row["names"], row["nodes"], strict=True)) | {owner: node},
+    )
 
 
 async def release(connection: Connection, owner: str, shards: Sequence[int] | None = None) -> None:
