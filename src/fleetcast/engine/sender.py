@@ -16,6 +16,7 @@ from random import Random
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.device import TransportKind
 from fleetcast.domain.identifiers import DeviceId, Phone, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
@@ -96,6 +97,7 @@ class Sender:
 
     async def _adopt(self, gained: list[int]) -> None:
         """A new owner first learns what an earlier one left: open attempts, and each device's last send."""
+        await failpoints.passing(failpoints.Point.LEASE_TAKEN)
         async with self._runtime.db.connection() as connection:
             await self._spool.replay(connection)
             for shard in gained:
@@ -157,6 +159,8 @@ class Sender:
                 self._lanes.ask_again()
                 self._reread.set()
                 continue
+            if hints:
+                await failpoints.passing(failpoints.Point.HINTS_READ)
             await self._offer(hints)
 
     async def reread(self, stop: asyncio.Event, beat: Beat) -> None:
@@ -290,7 +294,9 @@ class Sender:
         claims = [Claim(s.message, s.lane.shard, round(s.gap * 1000)) for s in mine]
 
         async def t2(connection: Connection) -> list[Claimed]:
-            return await transitions.claim(connection, claims, epochs, self.name, self._install)
+            rows = await transitions.claim(connection, claims, epochs, self.name, self._install)
+            await failpoints.passing(failpoints.Point.CLAIM_COMMITTED)
+            return rows
 
         try:
             claimed = await line.run(t2) if claims else []
