@@ -1,0 +1,67 @@
+"""The crash table, the half of it that happens in the scheduler."""
+
+import pytest
+
+from fleetcast.failpoints import Fault, Point
+from fleetcast.transports.simulator.behaviour import SendOutcome
+from tests.chaos.stage import Stage
+
+PEOPLE = 40
+EVERY = tuple(Fault)
+CUT_SHORT = (Fault.KILL, Fault.RAISE, Fault.HANG)
+
+
+async def failed_and_went_on(stage: Stage, point: Point, fault: Fault, nth: int = 1) -> None:
+    """A scheduler meets the fault; unless it lives on, it is started again without it."""
+    scheduler = stage.start("scheduler", f"{point}={fault}@{nth}")
+    await scheduler.hits(point, fault)
+    if scheduler.process.poll() is not None:
+        stage.start("scheduler")
+
+
+@pytest.mark.parametrize("fault", EVERY)
+async def test_c01_a_planner_that_fails_half_way_is_followed_by_one_that_adds_what_is_missing(
+    stage: Stage, fault: Fault
+) -> None:
+    await stage.people(PEOPLE)
+    campaign = await stage.launched()
+    async with stage.beside("sender"):
+        await failed_and_went_on(stage, Point.PLANNER_WINDOWS, fault)
+        await stage.comes_to_its_end(campaign, sent=PEOPLE)
+
+
+@pytest.mark.parametrize("fault", EVERY)
+async def test_c02_rows_that_were_queued_without_a_hint_are_found_in_sql(stage: Stage, fault: Fault) -> None:
+    await stage.people(PEOPLE)
+    campaign = await stage.launched()
+    async with stage.beside("sender"):
+        await failed_and_went_on(stage, Point.DISPATCHER_QUEUED, fault)
+        await stage.comes_to_its_end(campaign, sent=PEOPLE)
+
+
+@pytest.mark.parametrize("fault", EVERY)
+async def test_c05_an_answer_about_a_doubt_that_was_not_written_is_asked_for_again(stage: Stage, fault: Fault) -> None:
+    await stage.people(PEOPLE)
+    campaign = await stage.launched()
+    async with stage.control() as simulator, stage.beside("sender"):
+        await simulator.force(SendOutcome.NO_ANSWER_ACCEPTED, count=2)
+        await simulator.force(SendOutcome.NO_ANSWER_DROPPED, count=2)
+        await failed_and_went_on(stage, Point.RECONCILER_ASKED, fault)
+        await stage.comes_to_its_end(campaign, sent=PEOPLE)
+    assert await stage.value("SELECT count(*) FROM broadcast_messages WHERE resolution = 'ledger'") == 2
+    assert await stage.value("SELECT count(*) FROM broadcast_messages WHERE attempts = 2") == 2
+
+
+@pytest.mark.parametrize("fault", CUT_SHORT)
+async def test_c04_orphans_that_were_being_found_are_found_again(stage: Stage, fault: Fault) -> None:
+    await stage.people(PEOPLE)
+    campaign = await stage.launched()
+    first = stage.start("sender", f"{Point.CLAIM_COMMITTED}=kill@2")
+    scheduler = stage.start("scheduler", f"{Point.SWEEPER_ORPHANED}={fault}@1")
+    await first.hits(Point.CLAIM_COMMITTED, Fault.KILL)
+    async with stage.beside("sender"):
+        await scheduler.hits(Point.SWEEPER_ORPHANED, fault)
+        assert await stage.value("SELECT count(*) > 0 FROM broadcast_messages WHERE status = 'sending'")
+        stage.start("scheduler")
+        await stage.comes_to_its_end(campaign, sent=PEOPLE)
+    assert await stage.value("SELECT count(*) > 0 FROM broadcast_messages WHERE crashes = 1")
