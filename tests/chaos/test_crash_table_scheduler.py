@@ -1,10 +1,17 @@
-"""The crash table, the half of it that happens in the scheduler."""
+"""The crash table of docs/message-lifecycle.md, the half of it that happens in the scheduler.
+
+C1, C2, the scheduler's part of C4 and C5 (finding orphans, asking about doubts), C13 and C14. The planner's own half-way
+is tried window by window in `tests/engine/test_planner.py`.
+"""
+
+from datetime import timedelta
 
 import pytest
 
 from fleetcast.failpoints import Fault, Point
 from fleetcast.transports.simulator.behaviour import SendOutcome
 from tests.chaos.stage import Stage
+from tests.store.broadcast import move_time
 
 PEOPLE = 40
 EVERY = tuple(Fault)
@@ -65,3 +72,26 @@ async def test_c04_orphans_that_were_being_found_are_found_again(stage: Stage, f
         stage.start("scheduler")
         await stage.comes_to_its_end(campaign, sent=PEOPLE)
     assert await stage.value("SELECT count(*) > 0 FROM broadcast_messages WHERE crashes = 1")
+
+
+async def test_c13_a_clock_that_jumps_sends_nothing_twice_and_nothing_before_its_time(stage: Stage) -> None:
+    await stage.people(PEOPLE)
+    async with stage.beside("sender", "scheduler"):
+        tomorrow = await stage.launched(schedule="tomorrow 08:00")
+        campaign = await stage.launched()
+        await stage.accepted(10)
+        async with stage.runtime.db.connection() as connection:
+            await move_time(connection, timedelta(minutes=3))
+        await stage.comes_to_its_end(campaign, sent=PEOPLE)
+        assert (await stage.fleet.show(tomorrow)).counts.planned == 0
+        async with stage.runtime.db.connection() as connection:
+            await move_time(connection, timedelta(days=2))
+        await stage.comes_to_its_end(tomorrow, sent=PEOPLE, by_others=PEOPLE)
+
+
+async def test_c14_two_schedulers_and_two_senders_do_the_work_of_one(stage: Stage) -> None:
+    await stage.people(PEOPLE)
+    parts = [stage.start(kind) for kind in ("scheduler", "scheduler", "sender", "sender")]
+    campaign = await stage.launched()
+    await stage.comes_to_its_end(campaign, sent=PEOPLE)
+    assert [part.process.poll() for part in parts] == [None] * 4

@@ -1,4 +1,9 @@
-"""The crash table, the half of it that happens in the sender."""
+"""The crash table of docs/message-lifecycle.md, the half of it that happens in the sender.
+
+C3 to C12 and C15 to C17, each on a real process. What chance finds beyond it is tried in `tests/chaos/test_kills.py`;
+guards and evidence are tried statement by statement in `tests/store/test_transitions.py`, a stop of the whole tree in
+`tests/cli/test_up.py`.
+"""
 
 import signal
 
@@ -6,6 +11,7 @@ import pytest
 
 from fleetcast.failpoints import Fault, Point
 from fleetcast.transports.simulator.behaviour import SendOutcome
+from fleetcast.transports.simulator.ledger import Ledger
 from tests.chaos.stage import Stage
 from tests.process_tree import eventually
 
@@ -49,6 +55,34 @@ async def test_c05_what_was_accepted_without_anybodys_knowing_is_sent_by_the_led
 async def test_c06_answers_that_were_lost_with_the_process_are_found_in_the_ledger(stage: Stage, fault: Fault) -> None:
     await met_and_went_on(stage, Point.RESULTS_TAKEN, fault, nth=3)
     assert await stage.value("SELECT count(*) > 0 FROM broadcast_messages WHERE resolution = 'ledger'")
+
+
+async def test_c06_answers_that_no_database_took_are_spooled_and_replayed_though_the_first_replay_is_killed(
+    stage: Stage,
+) -> None:
+    await stage.people(PEOPLE)
+    spool = stage.runtime.settings.data / "spool"
+    async with stage.control() as simulator:
+        await simulator.force(SendOutcome.SLOW, count=2)
+        async with stage.beside("scheduler"):
+            sender = stage.start("sender", FLEETCAST_SEND_SECONDS="60")
+            campaign = await stage.launched()
+            await stage.accepted(2)
+            await stage.becomes("SELECT count(*) FROM broadcast_messages WHERE status = 'sending'", 2)
+        async with stage.away():
+            await simulator.release()
+            await sender.says("results wait for the database")
+            sender.process.terminate()
+            assert await sender.ends(60) == 0
+        assert len([line for file in spool.iterdir() for line in file.read_text().splitlines()]) == 2
+        second = stage.start("sender", f"{Point.SPOOL_REPLAYED}=kill@1")
+        await second.hits(Point.SPOOL_REPLAYED, Fault.KILL)
+        assert len(list(spool.iterdir())) == 1
+        assert await stage.value("SELECT count(*) FROM broadcast_messages WHERE resolution = 'spool'") == 2
+        async with stage.beside("scheduler"):
+            stage.start("sender")
+            await stage.comes_to_its_end(campaign, sent=PEOPLE)
+        assert list(spool.iterdir()) == []
 
 
 @pytest.mark.parametrize("fault", CUT_SHORT)
@@ -115,8 +149,26 @@ async def test_c10_a_receipt_that_comes_before_the_answer_is_evidence_and_the_an
         campaign = await stage.launched()
         await stage.becomes("SELECT count(*) FROM broadcast_messages WHERE resolution = 'receipt'", 2)
         await simulator.release()
-        await stage.becomes("SELECT count(*) FROM inbox WHERE kind = 'accepted' AND processed_at IS NOT NULL", 2)
+        await stage.becomes("SELECT count(*) >= 2 FROM inbox WHERE kind = 'accepted' AND processed_at IS NOT NULL")
         await stage.comes_to_its_end(campaign, sent=PEOPLE)
+
+
+async def test_c11_results_outlast_a_database_that_is_away_and_nothing_is_claimed_meanwhile(stage: Stage) -> None:
+    await stage.people(PEOPLE)
+    async with stage.control() as simulator:
+        await simulator.force(SendOutcome.SLOW, count=2)
+        async with stage.beside("scheduler"):
+            sender = stage.start("sender", FLEETCAST_SEND_SECONDS="60")
+            campaign = await stage.launched()
+            await stage.accepted(2)
+            await stage.becomes("SELECT count(*) FROM broadcast_messages WHERE status = 'sending'", 2)
+            async with stage.away():
+                await simulator.release()
+                await sender.says("results wait for the database")
+                assert len(list(Ledger.read(stage.fleet.ledger))) == 2
+            await stage.comes_to_its_end(campaign, sent=PEOPLE)
+    assert sender.process.poll() is None
+    assert await stage.value("SELECT count(*) FROM broadcast_messages WHERE attempts > 1") == 0
 
 
 async def test_c12_an_emptied_redis_costs_seconds_and_no_burst(stage: Stage) -> None:

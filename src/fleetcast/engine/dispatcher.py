@@ -191,7 +191,8 @@ class Dispatcher:
 
 async def _top_up(connection: Connection, devices: list[int], rooms: list[int]) -> list[transitions.Queued]:
     rows = await transitions.top_up(connection, devices, rooms)
-    await failpoints.passing(failpoints.Point.DISPATCHER_QUEUED)
+    if rows:
+        await failpoints.passing(failpoints.Point.DISPATCHER_QUEUED)
     return rows
 
 

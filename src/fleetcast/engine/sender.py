@@ -295,7 +295,8 @@ class Sender:
 
         async def t2(connection: Connection) -> list[Claimed]:
             rows = await transitions.claim(connection, claims, epochs, self.name, self._install)
-            await failpoints.passing(failpoints.Point.CLAIM_COMMITTED)
+            if rows:
+                await failpoints.passing(failpoints.Point.CLAIM_COMMITTED)
             return rows
 
         try:
