@@ -8,6 +8,7 @@ failpoint that was not hit proves nothing.
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -16,9 +17,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import asyncpg
-
 from fleetcast.domain.identifiers import CampaignId
+from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.failpoints import Fault, Point
 from fleetcast.runtime import Runtime
@@ -91,6 +91,7 @@ class Stage:
     """Simulator (no receipts unless asked for) and database with a workspace; nothing runs until it is started."""
 
     fleet: Fleet
+    servers: EmbeddedServers
     parts: list[Part] = field(default_factory=list)
 
     @property
@@ -157,17 +158,15 @@ class Stage:
             return await connection.fetchval(question, *arguments)
 
     @asynccontextmanager
-    async def away(self) -> AsyncIterator[None]:
-        """The database is gone for everybody: connections are cut and new ones refused, as while a server restarts."""
-        name = self.runtime.db.dsn.split("/", 3)[3].split("?")[0]
-        server = await asyncpg.connect(self.runtime.db.dsn.replace(f"/{name}?", "/postgres?"))
+    async def without_database(self) -> AsyncIterator[None]:
+        """PostgreSQL crashes and comes back at the end."""
+        assert self.servers.postgres_pid is not None
+        os.kill(self.servers.postgres_pid, signal.SIGQUIT)
+        await eventually(lambda: self.servers.check() != [], "PostgreSQL is gone")
         try:
-            await server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-            await server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
             yield
         finally:
-            await server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-            await server.close()
+            await asyncio.to_thread(self.servers.restart_dead)
 
     async def becomes(self, question: str, answer: object = True, seconds: float = 60.0) -> None:
         """Wait until the database answers so."""
@@ -206,14 +205,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_up(runtime: Runtime, folder: Path) -> AsyncIterator[Stage]:
+async def set_up(runtime: Runtime, servers: EmbeddedServers, folder: Path) -> AsyncIterator[Stage]:
     """A stage; afterwards no process of it is left."""
     hasty = {"lease_seconds": STEADY_LEASE_SECONDS, "send_seconds": SEND_SECONDS}
     hasty_runtime = replace(runtime, settings=runtime.settings.model_copy(update=hasty))
     workspace = await create_workspace(hasty_runtime, "My shop", time_zone="Asia/Kuala_Lumpur", region="MY")
     ledger = folder / "ledger.jsonl"
     async with SimulatorProcess(runtime.simulator_socket, ledger, profile="fast", latency_ms=(1, 5)):
-        stage = Stage(Fleet(hasty_runtime, workspace, folder, ledger))
+        stage = Stage(Fleet(hasty_runtime, workspace, folder, ledger), servers)
         try:
             yield stage
         finally:

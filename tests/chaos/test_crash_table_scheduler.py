@@ -1,10 +1,11 @@
 """The crash table of docs/message-lifecycle.md, the half of it that happens in the scheduler.
 
-C1, C2, the scheduler's part of C4 and C5 (finding orphans, asking about doubts), C13 and C14. The planner's own half-way
-is tried window by window in `tests/engine/test_planner.py`.
+C1, C2, the scheduler's part of C4 and C5 (finding orphans, asking about doubts), C13 and C14. How a planner gets
+half-way is tried window by window in `tests/engine/test_planner.py`, summer time in `tests/domain/test_schedule.py`.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.chaos.stage import Stage
 from tests.store.broadcast import move_time
 
 PEOPLE = 40
+KUALA_LUMPUR = ZoneInfo("Asia/Kuala_Lumpur")
 EVERY = tuple(Fault)
 CUT_SHORT = (Fault.KILL, Fault.RAISE, Fault.HANG)
 
@@ -77,7 +79,7 @@ async def test_c04_orphans_that_were_being_found_are_found_again(stage: Stage, f
 async def test_c13_a_clock_that_jumps_sends_nothing_twice_and_nothing_before_its_time(stage: Stage) -> None:
     await stage.people(PEOPLE)
     async with stage.beside("sender", "scheduler"):
-        tomorrow = await stage.launched(schedule="tomorrow 08:00")
+        tomorrow = await stage.launched(schedule=f"{datetime.now(KUALA_LUMPUR) + timedelta(days=1):%Y-%m-%d %H:%M}")
         campaign = await stage.launched()
         await stage.accepted(10)
         async with stage.runtime.db.connection() as connection:

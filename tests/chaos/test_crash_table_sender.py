@@ -69,7 +69,7 @@ async def test_c06_answers_that_no_database_took_are_spooled_and_replayed_though
             campaign = await stage.launched()
             await stage.accepted(2)
             await stage.becomes("SELECT count(*) FROM broadcast_messages WHERE status = 'sending'", 2)
-        async with stage.away():
+        async with stage.without_database():
             await simulator.release()
             await sender.says("results wait for the database")
             sender.process.terminate()
@@ -162,7 +162,7 @@ async def test_c11_results_outlast_a_database_that_is_away_and_nothing_is_claime
             campaign = await stage.launched()
             await stage.accepted(2)
             await stage.becomes("SELECT count(*) FROM broadcast_messages WHERE status = 'sending'", 2)
-            async with stage.away():
+            async with stage.without_database():
                 await simulator.release()
                 await sender.says("results wait for the database")
                 assert len(list(Ledger.read(stage.fleet.ledger))) == 2

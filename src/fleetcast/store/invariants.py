@@ -125,7 +125,8 @@ WITH attempt AS (
   WINDOW lane AS (PARTITION BY b.device_id ORDER BY a.started_at, a.message_id, a.attempt)),
 follow AS (
   SELECT *, max(CASE WHEN was_over THEN started_at ELSE ended_at END) OVER (
-    PARTITION BY device_id ORDER BY started_at, message_id, attempt ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    PARTITION BY device_id ORDER BY started_at, message_id, attempt
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
   FROM attempt)
 SELECT format('device %s, message %s', device_id, message_id) AS subject,
   CASE WHEN before = 'infinity' THEN format('attempt %s started while another was open', attempt)
