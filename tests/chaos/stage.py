@@ -33,6 +33,12 @@ from fleetcast.transports.simulator.ledger import Ledger, LedgerSummary, RecordK
 from tests.process_tree import eventually
 from tests.running import Fleet
 
+PEOPLE = 40
+"""Of each broadcast."""
+EVERY = tuple(Fault)
+CUT_SHORT = (Fault.KILL, Fault.RAISE, Fault.HANG)
+"""Where nothing is executed that could time out."""
+
 LEASE_SECONDS = 2.0
 """Of processes that are to fail: their successor comes soon."""
 STEADY_LEASE_SECONDS = 5.0
@@ -151,6 +157,17 @@ class Stage:
         )
         await launch_campaign(self.runtime, workspace, campaign.id, actor="test")
         return campaign.id
+
+    async def outlives(self, point: Point, fault: Fault, nth: int = 1) -> None:
+        """A broadcast whose sender meets the fault; unless it lives on, another is started. All is sent in the end."""
+        await self.people(PEOPLE)
+        campaign = await self.launched()
+        async with self.beside("scheduler"):
+            sender = self.start("sender", f"{point}={fault}@{nth}")
+            await sender.hits(point, fault)
+            if sender.process.poll() is not None:
+                self.start("sender")
+            await self.comes_to_its_end(campaign, sent=PEOPLE)
 
     async def value(self, question: str, *arguments: object) -> object:
         """One value from the database."""

@@ -11,13 +11,10 @@ import pytest
 
 from fleetcast.failpoints import Fault, Point
 from fleetcast.transports.simulator.behaviour import SendOutcome
-from tests.chaos.stage import Stage
+from tests.chaos.stage import CUT_SHORT, EVERY, PEOPLE, Stage
 from tests.store.broadcast import move_time
 
-PEOPLE = 40
 KUALA_LUMPUR = ZoneInfo("Asia/Kuala_Lumpur")
-EVERY = tuple(Fault)
-CUT_SHORT = (Fault.KILL, Fault.RAISE, Fault.HANG)
 
 
 async def failed_and_went_on(stage: Stage, point: Point, fault: Fault, nth: int = 1) -> None:
