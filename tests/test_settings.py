@@ -53,3 +53,13 @@ def test_every_usual_address_is_taken(name: str, value: str, monkeypatch: pytest
     secret = getattr(load_settings(), name.lower())
     assert secret.get_secret_value() == value
     assert value not in repr(load_settings())
+
+
+def test_fewer_senders_at_most_than_at_least_is_refused_by_both_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETCAST_SENDERS_MIN", "3")
+    assert load_settings().senders_min == 3, "what nobody set stands in nobody's way"
+    monkeypatch.setenv("FLEETCAST_SENDERS_MAX", "2")
+    with pytest.raises(
+        ConfigurationError, match=r"FLEETCAST_SENDERS_MAX \(2\) is less than FLEETCAST_SENDERS_MIN \(3\)"
+    ):
+        load_settings()

@@ -56,6 +56,7 @@ AFTER_AN_OPERATION = frozenset(
         Point.CLAIM_COMMITTED,
         Point.SEND_ANSWERED,
         Point.RESULTS_COMMITTED,
+        Point.LEASE_TAKEN,
         Point.INBOX_STORED,
         Point.RECONCILER_ASKED,
     }

@@ -69,6 +69,13 @@ class Settings(BaseSettings):
     send_seconds: float = Field(
         default=30.0, gt=0, le=300, description="How long an attempt waits for its answer before it is in doubt."
     )
+    senders_min: int = Field(default=1, ge=1, le=64, description="Senders that `fleetcast up` always runs.")
+    senders_max: int = Field(
+        default_factory=lambda: max(1, (os.cpu_count() or 1) // 2),
+        ge=1,
+        le=64,
+        description="Senders that `fleetcast up` starts at most under load. Without it: one for every two cores.",
+    )
     media_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest picture or document, in bytes.")
 
     keep_messages_days: int = Field(
@@ -123,6 +130,15 @@ class Settings(BaseSettings):
                 f"too) or unix:///path, or leave it out for the embedded one. {_ESCAPES}"
             )
         return url
+
+    @model_validator(mode="after")
+    def _bounds_of_senders(self) -> "Settings":
+        if "senders_max" in self.model_fields_set and self.senders_max < self.senders_min:
+            raise ConfigurationError(
+                f"FLEETCAST_SENDERS_MAX ({self.senders_max}) is less than FLEETCAST_SENDERS_MIN ({self.senders_min}): "
+                "raise the one or lower the other."
+            )
+        return self
 
     @cached_property
     def production(self) -> bool:

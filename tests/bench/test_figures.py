@@ -3,6 +3,7 @@
 import pytest
 
 from bench.figures import GOALS, judge, percentile
+from bench.growth import dearer
 from bench.report import as_json, table
 
 
@@ -69,3 +70,9 @@ def test_the_table_says_which_way_a_target_lies() -> None:
     lines = table([judge("pipeline_rate", 23_456.7), judge("gap_violations", 2)]).splitlines()
     assert lines[1].split() == ["pipeline_rate", "23,457", "msg/s", ">=", "20,000", "holds"]
     assert lines[2].split() == ["gap_violations", "2", "count", "<=", "0", "MISSED"]
+
+
+def test_growth_is_what_a_larger_run_costs_more_than_a_smaller_one_and_never_what_it_saves() -> None:
+    assert dearer([(10, 3, 9.0), (100, 3, 5.0), (1_000, 3, 6.0)]) == 1.2
+    assert dearer([(100, 1, 5.0), (100, 30, 8.0)]) == 1.6
+    assert dearer([(100, 30, 5.0), (1_000, 1, 8.0)]) == 1.0, "larger in one thing and smaller in another"

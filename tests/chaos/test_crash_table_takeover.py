@@ -11,11 +11,11 @@ import pytest
 from fleetcast.failpoints import Fault, Point
 from fleetcast.transports.simulator.behaviour import SendOutcome
 from fleetcast.transports.simulator.ledger import Ledger
-from tests.chaos.stage import CUT_SHORT, EVERY, PEOPLE, Stage
+from tests.chaos.stage import EVERY, PEOPLE, Stage
 from tests.process_tree import eventually
 
 
-@pytest.mark.parametrize("fault", CUT_SHORT)
+@pytest.mark.parametrize("fault", EVERY)
 async def test_c09_a_sender_that_fails_while_it_takes_over_is_followed_by_another(stage: Stage, fault: Fault) -> None:
     await stage.people(PEOPLE)
     campaign = await stage.launched()
@@ -24,7 +24,8 @@ async def test_c09_a_sender_that_fails_while_it_takes_over_is_followed_by_anothe
         await first.hits(Point.CLAIM_COMMITTED, Fault.KILL)
         second = stage.start("sender", f"{Point.LEASE_TAKEN}={fault}@1")
         await second.hits(Point.LEASE_TAKEN, fault)
-        stage.start("sender")
+        if second.process.poll() is not None:
+            stage.start("sender")
         await stage.comes_to_its_end(campaign, sent=PEOPLE)
 
 
@@ -150,5 +151,4 @@ async def test_c17_what_a_frozen_sender_had_under_way_is_refused_when_it_arrives
             return bool((await simulator.stats())["ledger"]["late_refusals"] == 2)
 
         await eventually(refused, "both are refused as they arrive")
-        await frozen.says("leases changed")
         await stage.comes_to_its_end(campaign, sent=PEOPLE)

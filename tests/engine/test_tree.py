@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from fleetcast.engine.tree import PAUSES, Tree
 from fleetcast.errors import ConfigurationError, Unavailable
 from fleetcast.settings import Settings
+from fleetcast.store.connection import Database
 from tests.running import until
 
 Grow = Callable[..., Tree]
@@ -85,3 +86,35 @@ async def test_a_simulator_that_cannot_start_ends_the_start_and_leaves_nothing(g
         with pytest.raises(Unavailable, match="Line 1 of the ledger"):
             tree.start_parts()
         assert tree.pids() == {}
+
+
+async def test_senders_are_added_and_drained_and_one_that_was_let_go_is_not_started_again(
+    grow: Grow, database_url: str
+) -> None:
+    async def owners() -> int:
+        async with Database(database_url) as db, db.connection() as connection:
+            return int(await connection.fetchval("SELECT count(DISTINCT owner) FROM shards WHERE owner IS NOT NULL"))
+
+    async def shared_by(tree: Tree, many: int) -> None:
+        stop = asyncio.Event()
+        watch = asyncio.create_task(tree.watch(stop), name="watch")
+
+        async def so() -> bool:
+            return await owners() == many and sum("sender" in name for name in tree.pids()) == many
+
+        try:
+            await until(so)
+        finally:
+            stop.set()
+            await watch
+
+    with grow("sender") as tree:
+        tree.start_servers()
+        tree.start_parts()
+        await shared_by(tree, 1)
+        tree.scale(3)
+        await shared_by(tree, 3)
+        tree.scale(1)
+        await shared_by(tree, 1)
+        assert tree.senders == 1
+        assert list(tree.pids()) == ["sender", "simulator"]

@@ -116,7 +116,7 @@ async def make_broadcast(
         "INSERT INTO campaign_tallies (campaign_id, counter, n) VALUES ($1, 'pending', $2)", campaign, len(phones)
     )
     made = Broadcast(workspace, CampaignId(campaign), device_ids, messages, phones)
-    await shards.acquire(connection, SENDER, "node", 300, 64)
+    await shards.acquire(connection, SENDER, None, 300, 64)
     made.epochs = {r["id"]: r["epoch"] for r in await connection.fetch("SELECT id, epoch FROM shards")}
     return made
 

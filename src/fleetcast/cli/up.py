@@ -3,25 +3,31 @@
 import asyncio
 from typing import Annotated
 
+import structlog
 import typer
 
 from fleetcast.cli.output import console, say
 from fleetcast.cli.session import check_servers, runner
 from fleetcast.cli.status import watch_campaign
 from fleetcast.domain.pacing import Pace
+from fleetcast.domain.scaling import Scaling
 from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.engine.tree import SimulatorOptions, Tree
-from fleetcast.engine.waiting import unless
-from fleetcast.errors import ConfigurationError, Conflict
+from fleetcast.engine.waiting import pause, unless
+from fleetcast.errors import ConfigurationError, Conflict, Unavailable
 from fleetcast.observability.logging import configure_logging
 from fleetcast.runtime import Runtime, open_runtime
 from fleetcast.services.demo import DemoPlan, start_demo
+from fleetcast.services.scaling import senders_wanted
 from fleetcast.settings import load_settings
 from fleetcast.store import schema
 from fleetcast.web.address import free_port
 
 app = typer.Typer()
+log = structlog.get_logger()
 
+LOAD_SECONDS = 5.0
+"""Between looks at how busy the senders are."""
 PLAN = DemoPlan(devices=50, leads=5_000, pace=Pace(1.0, 3.0))
 
 
@@ -56,16 +62,37 @@ async def _serve(tree: Tree, *, demo: bool) -> None:
 
     async with open_runtime(tree.served, pool_size=4) as runtime:
 
+        async def scale(stop: asyncio.Event, beat: Beat) -> None:
+            await _follow_load(runtime, tree, stop, beat)
+
         async def show(stop: asyncio.Event, beat: Beat) -> None:
             beat()
             await _show_demo(runtime, stop)
 
         parts = Supervisor("up")
         parts.add("watch", watch)
+        parts.add("scaling", scale)
         if demo:
             parts.add("demo", show)
         await parts.run()
     say("Fleetcast has stopped.")
+
+
+async def _follow_load(runtime: Runtime, tree: Tree, stop: asyncio.Event, beat: Beat) -> None:
+    """Start a sender more while they are busy, let one go when they have long been idle."""
+    scaling = Scaling(tree.settings.senders_min, max(tree.settings.senders_min, tree.settings.senders_max))
+    clock = asyncio.get_running_loop().time
+    while not stop.is_set():
+        beat()
+        try:
+            wanted = await senders_wanted(runtime)
+        except Unavailable:
+            wanted = tree.senders  # nobody can say now
+        senders = scaling.decide(clock(), tree.senders, wanted)
+        if senders != tree.senders:
+            log.warning("senders follow the load", senders=senders, before=tree.senders)
+            tree.scale(senders)
+        await pause(stop, LOAD_SECONDS)
 
 
 async def _show_demo(runtime: Runtime, stop: asyncio.Event) -> None:

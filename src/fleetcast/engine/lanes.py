@@ -56,6 +56,11 @@ class Lane:
         return len(self.urgent) + len(self.queue)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a row was handed out and its attempt has not ended."""
+        return self.state is _State.BUSY
+
+    @property
     def first(self) -> deque[tuple[int, int]]:
         """The queue that the next row comes from; empty when there is none."""
         return self.urgent or self.queue

@@ -2,42 +2,67 @@
 
 The database's clock decides who owns what. The sender additionally keeps a monotonic deadline per renewal, set before
 the statement was sent, so that it stops claiming a little before its leases can end anywhere.
+
+Senders share the shards evenly: each sees who else takes part and works out its own share (`domain.shares`). What it
+has too many of it gives back in two steps: no more claims, then, when the attempts under way have ended, the lease.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable
+from typing import Protocol
 
 import structlog
 
-from fleetcast.domain.device import SHARD_COUNT
+from fleetcast.domain.shares import shares, surplus
 from fleetcast.engine.supervisor import Beat
 from fleetcast.engine.waiting import pause
 from fleetcast.errors import Unavailable
-from fleetcast.store import shards
+from fleetcast.store import processes
+from fleetcast.store import shards as store
 from fleetcast.store.connection import Connection, Database, Line
 
 log = structlog.get_logger()
 
 RENEWALS_PER_LEASE = 5
+MOVING_FASTER = 10
+"""While shards are on their way from one sender to another, turns come so many times as often."""
+LEAVE_SECONDS = 10.0
+"""How long attempts under way hold up a shard that is given back; after that its next owner waits for their end."""
+
+
+class Holder(Protocol):
+    """Who works with the leases."""
+
+    async def gained(self, shards: set[int]) -> None:
+        """These are ours from now on. Raises Unavailable: they are offered again."""
+
+    async def leaving(self, shards: set[int]) -> None:
+        """Start nothing more for these; what is under way may end."""
+
+    def is_busy(self, shard: int) -> bool:
+        """Whether attempts of a leaving shard are still under way."""
+
+    async def lost(self, shards: set[int]) -> None:
+        """These are not ours any more."""
 
 
 class Leases:
-    """The shards of one sender: `epochs` is shard → epoch of what is held now."""
+    """The shards of one sender."""
 
-    def __init__(
-        self,
-        db: Database,
-        owner: str,
-        node: str,
-        seconds: float,
-        on_change: Callable[[set[int], set[int]], Awaitable[None]],
-    ) -> None:
+    def __init__(self, db: Database, owner: str, node: str, seconds: float, holder: Holder) -> None:
         self.epochs: dict[int, int] = {}
+        """Shard → epoch of what may be claimed for now."""
+        self._held: dict[int, int] = {}
+        """The same with the shards that are being given back."""
+        self._leaving: dict[int, float] = {}
+        """Shard → when it is given back at the latest."""
+        self._short = False
+        """Whether others have not yet given back what is our share."""
         self._db = db
         self._owner = owner
         self._node = node
         self._seconds = seconds
-        self._on_change = on_change
+        self._holder = holder
         self._until = 0.0
 
     def hold(self, now: float) -> bool:
@@ -45,7 +70,7 @@ class Leases:
         return bool(self.epochs) and now < self._until
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
-        """Acquire, renew, notice losses; release at the end."""
+        """Renew, acquire, give back, notice losses; until stopped."""
         line = Line(self._db, hot=False, application="fleetcast leases")
         try:
             while not stop.is_set():
@@ -54,40 +79,70 @@ class Leases:
                     await self._turn(line)
                 except Unavailable as error:
                     log.warning("leases wait for the database", error=str(error))
-                await pause(stop, self._seconds / RENEWALS_PER_LEASE)
+                moving = bool(self._leaving) or self._short
+                await pause(stop, self._seconds / RENEWALS_PER_LEASE / (MOVING_FASTER if moving else 1))
         finally:
             await line.close()
 
     async def _turn(self, line: Line) -> None:
         asked_at = asyncio.get_running_loop().time()
-        held = dict(self.epochs)
+        surplus_now: list[int] = []
 
         async def renew_and_acquire(connection: Connection) -> dict[int, int]:
-            kept = await shards.renew(connection, self._owner, list(held), self._seconds) if held else {}
-            if len(kept) < SHARD_COUNT:
-                kept |= await shards.acquire(
-                    connection, self._owner, self._node, self._seconds, SHARD_COUNT - len(kept)
-                )
-            return kept
+            await processes.leasing(connection, self._owner, self._node)
+            held = await store.renew(connection, self._owner, self._seconds)
+            senders = dict(await processes.sharing(connection, self._seconds))
+            homes = await store.homes(connection)
+            wanted = shares(homes, senders, self._owner)
+            staying = held.keys() - self._leaving.keys()
+            surplus_now.extend(surplus(staying, homes, wanted))
+            self._short = False
+            for home, many in wanted.items():
+                missing = many - sum(homes[shard] == home for shard in staying)
+                if missing > 0:
+                    found = await store.acquire(connection, self._owner, home, self._seconds, missing)
+                    self._short = self._short or len(found) < missing
+                    held |= found
+            return held
 
         now_held = await line.run(renew_and_acquire)
         self._until = asked_at + self._seconds * (1 - 1 / RENEWALS_PER_LEASE)
-        gained = {s for s, epoch in now_held.items() if held.get(s) != epoch}
-        lost = {s for s, epoch in held.items() if now_held.get(s) != epoch}
-        self.epochs = now_held
-        if gained or lost:
-            log.info("leases changed", held=len(now_held), gained=len(gained), lost=len(lost))
-            try:
-                await self._on_change(gained, lost)
-            except Unavailable:
-                self.epochs = held  # what was not taken over is found again as gained at the next turn
-                raise
+        gained = {s for s, epoch in now_held.items() if self._held.get(s) != epoch}
+        lost = {s for s, epoch in self._held.items() if now_held.get(s) != epoch}
+        await self._set({s: e for s, e in now_held.items() if s not in gained}, gone=lost, leaving=surplus_now)
+        if gained:
+            await self._holder.gained(gained)  # not yet claimed for; when this fails they are found again as gained
+            await self._set(now_held)
+        await self._give_back(line)
+
+    async def _set(self, held: dict[int, int], *, gone: Iterable[int] = (), leaving: Iterable[int] = ()) -> None:
+        """What is held from now on; the holder learns what is gone and what is leaving."""
+        now = asyncio.get_running_loop().time()
+        before = self.epochs
+        self._leaving = {s: at for s, at in self._leaving.items() if s in held}
+        self._leaving |= {s: now + LEAVE_SECONDS for s in leaving if s in held}
+        self._held = held
+        self.epochs = {s: epoch for s, epoch in held.items() if s not in self._leaving}
+        if gone := set(gone):
+            await self._holder.lost(gone)
+        if stops := {s for s in before if s in self._leaving}:
+            await self._holder.leaving(stops)
+        if before.keys() != self.epochs.keys():
+            log.info("leases changed", held=len(self.epochs), leaving=len(self._leaving))
+
+    async def _give_back(self, line: Line) -> None:
+        now = asyncio.get_running_loop().time()
+        ended = [s for s, latest in self._leaving.items() if now >= latest or not self._holder.is_busy(s)]
+        if ended:
+            await line.run(lambda connection: store.release(connection, self._owner, ended))
+            await self._set({s: e for s, e in self._held.items() if s not in ended}, gone=ended)
 
     async def release(self) -> None:
         """Give everything back, so that another sender need not wait for the end of the lease."""
-        self.epochs = {}
+        self.epochs, self._held = {}, {}
         try:
             async with self._db.connection() as connection:
-                await shards.release(connection, self._owner)
+                await store.release(connection, self._owner)
+                await processes.leave(connection, self._owner)
         except Unavailable as error:
             log.warning("leases not released; they end by themselves", error=str(error))

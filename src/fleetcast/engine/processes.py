@@ -82,10 +82,10 @@ async def run_sender(
         loops.add("leases", sender.leases.run, stage=1)
         loops.add("results", sender.results.run, stage=2)
         intake = {
-            "reread": sender.reread,
-            "hints": sender.read_hints,
-            "nudges": sender.follow_nudges,
-            "asks": sender.ask,
+            "reread": sender.intake.reread,
+            "hints": sender.intake.read_hints,
+            "nudges": sender.intake.follow_nudges,
+            "asks": sender.intake.ask,
             "claims": sender.claim,
         }
         for name, loop in intake.items():

@@ -41,6 +41,8 @@ class Results:
         self._ready = asyncio.Event()
         self.stuck = False
         """The database does not take results now: claim nothing."""
+        self.taken = 0
+        """Results so far; the last of them is committed when `committed` has come so far."""
         self.committed = 0
 
     def __len__(self) -> int:
@@ -48,6 +50,7 @@ class Results:
 
     def put(self, ended: Ended, device: int, *, paced: bool) -> None:
         """Add a result; `paced`: the device's last send is worth a write."""
+        self.taken += 1
         if paced:
             self._paced.add(device)
         if isinstance(ended.result, SentResult):

@@ -8,6 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,12 +42,16 @@ _SIMULATOR = "simulator.sock"
 
 @dataclass(slots=True)
 class _Part:
+    kind: str
+    """The command that it runs."""
     name: str
     log: Path
     child: subprocess.Popen[bytes] | None = None
     deaths: int = 0
     started_at: float = 0.0
     start_at: float = 0.0
+    kill_at: float | None = None
+    """It is to end, at this time by force. None: it is to live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +135,9 @@ class Tree:
             )
         )
         self._stack.callback(self._stop_parts)
-        for name in self.parts:
-            part = _Part(name, self._layout.log / f"{name}.log")
-            self._start(part)
-            self._running.append(part)
+        for kind in self.parts:
+            for number in range(1, 1 + (self.settings.senders_min if kind == "sender" else 1)):
+                self._add(kind, number)
         found = RunFile(
             self.served.database_url.get_secret_value(),
             self.served.redis_url.get_secret_value(),
@@ -143,12 +147,47 @@ class Tree:
         run_file.write(self.settings.data, found)
         self._stack.callback(run_file.remove, self.settings.data)
 
+    @staticmethod
+    def _name(kind: str, number: int) -> str:
+        return kind if number == 1 else f"{kind}-{number}"
+
+    def _add(self, kind: str, number: int) -> None:
+        name = self._name(kind, number)
+        part = _Part(kind, name, self._layout.log / f"{name}.log")
+        self._start(part)
+        self._running.append(part)
+
+    @property
+    def senders(self) -> int:
+        """Senders that are to run."""
+        return len(self._senders())
+
+    def _senders(self) -> list[_Part]:
+        return [part for part in self._running if part.kind == "sender" and part.kill_at is None]
+
+    def scale(self, senders: int) -> None:
+        """Have so many senders. One too many gets a SIGTERM: it claims no more, waits for its answers and gives its
+        shards back; by force only after `STOP_SECONDS`.
+        """
+        running = self._senders()
+        taken = {part.name for part in self._running}
+        for number in range(1, senders + len(taken) + 1):
+            if len(running) >= senders:
+                break
+            if (self._name("sender", number)) not in taken:
+                self._add("sender", number)
+                running = self._senders()
+        for part in running[senders:]:
+            part.kill_at = time.monotonic() + STOP_SECONDS
+            if part.child is not None:
+                part.child.terminate()
+
     def _start(self, part: _Part) -> None:
         if part.log.exists() and part.log.stat().st_size > LOG_BYTES:
             part.log.replace(part.log.with_suffix(".log.1"))
         with part.log.open("ab") as output:
             part.child = subprocess.Popen(
-                [sys.executable, "-m", "fleetcast", part.name, "--with-parent"],
+                [sys.executable, "-m", "fleetcast", part.kind, "--with-parent"],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -161,7 +200,7 @@ class Tree:
         loop = asyncio.get_running_loop()
         while not stop.is_set():
             await asyncio.to_thread(self._revive_servers)
-            for part in self._running:
+            for part in list(self._running):
                 self._look_after(part, loop.time())
             await pause(stop, LOOK_SECONDS)
 
@@ -173,6 +212,9 @@ class Tree:
             log.warning("the simulator was gone and runs again")
 
     def _look_after(self, part: _Part, now: float) -> None:
+        if part.kill_at is not None:
+            self._see_off(part, part.kill_at)
+            return
         if part.child is None:
             if now >= part.start_at:
                 self._start(part)
@@ -191,6 +233,15 @@ class Tree:
         part.deaths += 1
         part.start_at = now + wait
         log.warning("a part ended and is started again", part=part.name, code=code, seconds=wait, log=str(part.log))
+
+    def _see_off(self, part: _Part, kill_at: float) -> None:
+        if part.child is not None and part.child.poll() is None:
+            if time.monotonic() > kill_at:
+                part.child.kill()
+            return
+        if part.child is not None:
+            _close(part.child)
+        self._running.remove(part)
 
     def pids(self) -> dict[str, int]:
         """Every process of the tree that runs now, by name."""

@@ -13,6 +13,7 @@ from fleetcast.domain.lead_columns import MAX_COLUMNS, REPORT_COLUMNS, Headings,
 from fleetcast.domain.sheet_numbers import shown_as
 from fleetcast.errors import InvalidInput, Problem
 from fleetcast.services.lead_rows import BadRow, Row
+from fleetcast.services.plain_rows import PLAIN_CELL, Sieve
 from fleetcast.services.workbook_parts import Workbook, feed, new_parser, unescaped
 
 MAX_ROWS = 1_048_576
@@ -115,16 +116,20 @@ class WorkbookFile:
         aloud = False
         row_tag, cell_tag, value_tag, text_tag, phonetic_tag = "row", "c", "v", "t", "rPh"
 
+        def begin_row(row: int) -> None:
+            nonlocal number
+            number = row
+            if number > MAX_ROWS:
+                raise InvalidInput("file", f"a sheet has {MAX_ROWS:,} rows at most; this one has row {number:,}")
+
         def start(tag: str, attributes: dict[str, str]) -> None:
-            nonlocal cell, number, aloud, row_tag, cell_tag, value_tag, text_tag, phonetic_tag
+            nonlocal cell, aloud, row_tag, cell_tag, value_tag, text_tag, phonetic_tag
             if tag == cell_tag:
                 cell = attributes
             elif tag in (value_tag, text_tag):
                 parts.clear()  # of what stood between elements
             elif tag == row_tag:
-                number = int(attributes.get("r", number + 1))
-                if number > MAX_ROWS:
-                    raise InvalidInput("file", f"a sheet has {MAX_ROWS:,} rows at most; this one has row {number:,}")
+                begin_row(int(attributes.get("r", number + 1)))
             elif tag == phonetic_tag:
                 aloud = True
             elif tag.endswith(":worksheet"):
@@ -132,61 +137,72 @@ class WorkbookFile:
                 prefix = tag.removesuffix("worksheet")
                 row_tag, cell_tag, value_tag, text_tag, phonetic_tag = (prefix + name for name in names)
 
+        def put(letters: str | None, style: str | None, kind: str | None, text: str) -> None:
+            nonlocal place
+            if letters is None:
+                place += 1
+            else:
+                found = columns.get(letters)
+                place = columns.setdefault(letters, _column_number(letters)) if found is None else found
+            if not text:
+                return
+            if kind == "s":
+                text = texts[int(text)]
+            elif not kind or kind == "n":
+                text = shown[int(style)](text) if style and shown else plain(text)
+            elif kind == "b":
+                text = "TRUE" if text == "1" else "FALSE"
+            elif kind == "e":
+                text = _ERROR + text
+            elif kind in _TEXTS:
+                text = unescaped(text)
+            column = place
+            if column > _KEPT:
+                if not text.strip():
+                    return
+                column = _KEPT
+            missing = column - len(cells)
+            if missing < 0:
+                cells[column] = text
+                return
+            if missing:
+                cells.extend([""] * missing)
+            cells.append(text)
+
+        def end_row() -> None:
+            nonlocal cells, place, done
+            ready.append((number, cells))
+            cells = []
+            place = -1
+            done += 1
+
         def end(tag: str) -> None:
-            nonlocal cells, value, aloud, done, place
+            nonlocal value, aloud
             if tag == value_tag:
                 value = parts[0] if len(parts) == 1 else "".join(parts)
             elif tag == cell_tag:
                 reference = cell.get("r")
-                if reference is None:
-                    place += 1
-                else:
-                    letters = reference.rstrip(_DIGITS)
-                    found = columns.get(letters)
-                    place = columns.setdefault(letters, _column_number(letters)) if found is None else found
-                if not value:
-                    return
-                text, value = value, ""
-                kind = cell.get("t")
-                if kind == "s":
-                    text = texts[int(text)]
-                elif kind is None or kind == "n":
-                    style = cell.get("s")
-                    text = plain(text) if style is None or not shown else shown[int(style)](text)
-                elif kind == "b":
-                    text = "TRUE" if text == "1" else "FALSE"
-                elif kind == "e":
-                    text = _ERROR + text
-                elif kind in _TEXTS:
-                    text = unescaped(text)
-                column = place
-                if column > _KEPT:
-                    if not text.strip():
-                        return
-                    column = _KEPT
-                missing = column - len(cells)
-                if missing < 0:
-                    cells[column] = text
-                    return
-                if missing:
-                    cells.extend([""] * missing)
-                cells.append(text)
+                put(reference and reference.rstrip(_DIGITS), cell.get("s"), cell.get("t"), value)
+                value = ""
             elif tag == row_tag:
-                ready.append((number, cells))
-                cells = []
-                place = -1
-                done += 1
+                end_row()
             elif tag == text_tag:
                 if not aloud:
                     value += "".join(parts)
             elif tag == phonetic_tag:
                 aloud = False
 
+        def plain_row(row: int, body: str) -> None:
+            begin_row(row)
+            for letters, style, kind, text in PLAIN_CELL.findall(body):
+                put(letters, style, kind, text)
+            end_row()
+
         parser = new_parser()
         parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, parts.append
         with self._book.open_sheet(sheet) as stream:
             try:
-                for read in feed(parser, stream, lambda: done):
+                for read in feed(Sieve(parser.Parse, plain_row), stream, lambda: done):
                     self.bytes_read = read
                     yield from ready
                     ready.clear()

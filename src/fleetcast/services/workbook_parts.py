@@ -76,7 +76,11 @@ def new_parser() -> expat.XMLParserType:
     return parser
 
 
-def feed(parser: expat.XMLParserType, stream: IO[bytes], finished: Callable[[], int]) -> Iterator[int]:
+Parse = Callable[[bytes, bool], object]
+"""Takes the next piece of XML, and whether it is the last."""
+
+
+def feed(parse: Parse, stream: IO[bytes], finished: Callable[[], int]) -> Iterator[int]:
     """Parse piece by piece, yielding the bytes read so far. `finished` counts what has been completed.
 
     Raises InvalidInput for a damaged file and for an element that goes on for too long.
@@ -85,8 +89,9 @@ def feed(parser: expat.XMLParserType, stream: IO[bytes], finished: Callable[[], 
     while True:
         with readable():
             piece = stream.read(_PIECE)
-            parser.Parse(piece, not piece)
+            parse(piece, not piece)
         if not piece:
+            yield read  # what was held back until the end
             return
         read += len(piece)
         if finished() != last:
@@ -149,7 +154,7 @@ class Workbook:
                 raise InvalidInput("file", f"the part {part} of the workbook is too large; {_SAVE_AS}")
             stream = self._archive.open(part)
         with stream:
-            for read in feed(parser, stream, lambda: len(seen)):
+            for read in feed(parser.Parse, stream, lambda: len(seen)):
                 if read:
                     yield from seen
                     seen.clear()
@@ -250,7 +255,7 @@ class SharedTexts:
         place = 0
         with tempfile.TemporaryFile() as ends, tempfile.TemporaryFile() as texts:
             ends.write(array("Q", [0]).tobytes())
-            for _ in feed(parser, stream, lambda: self._many):
+            for _ in feed(parser.Parse, stream, lambda: self._many):
                 offsets = array("Q")
                 for text in batch:
                     place += len(text)

@@ -76,6 +76,8 @@ def reachable(name: str, trouble: tuple[type[Exception], ...] = _TROUBLE) -> Ite
         raise ConfigurationError(f"DATABASE_URL, which names {name}, cannot be used: {error}.") from None
     except socket.gaierror as error:
         raise Unavailable(f"PostgreSQL at {name}: no such host is known. Correct DATABASE_URL, or wait.") from error
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+        raise Unavailable("Two changes met at the same rows, and this one was undone: try again.") from error
     except trouble as error:
         if "rejected SSL upgrade" in str(error):
             raise ConfigurationError(

@@ -17,20 +17,22 @@ from fleetcast.store.connection import Connection
 ACQUIRE = """
 UPDATE shards SET owner = $1, epoch = epoch + 1, expires_at = fleetcast_now() + $2::interval
 WHERE id IN (
-  SELECT id FROM shards WHERE (owner IS NULL OR expires_at <= fleetcast_now()) AND (home_node IS NULL OR home_node = $3)
+  SELECT id FROM shards WHERE (owner IS NULL OR expires_at <= fleetcast_now()) AND home_node IS NOT DISTINCT FROM $3
   ORDER BY id LIMIT $4 FOR UPDATE)
 RETURNING id, epoch"""
 
+HOMES = "SELECT id, home_node FROM shards ORDER BY id"
+
 RENEW = """
-UPDATE shards SET expires_at = fleetcast_now() + $3::interval
-WHERE id IN (
-  SELECT id FROM shards WHERE owner = $1 AND id = ANY ($2::smallint[]) AND expires_at > fleetcast_now()
-  ORDER BY id FOR NO KEY UPDATE)
+UPDATE shards SET expires_at = fleetcast_now() + $2::interval
+WHERE id IN (SELECT id FROM shards WHERE owner = $1 AND expires_at > fleetcast_now() ORDER BY id FOR NO KEY UPDATE)
 RETURNING id, epoch"""
 
 RELEASE = """
 UPDATE shards SET owner = NULL, expires_at = fleetcast_now()
-WHERE id IN (SELECT id FROM shards WHERE owner = $1 ORDER BY id FOR NO KEY UPDATE)"""
+WHERE id IN (
+  SELECT id FROM shards WHERE owner = $1 AND ($2::smallint[] IS NULL OR id = ANY ($2::smallint[]))
+  ORDER BY id FOR NO KEY UPDATE)"""
 
 # Shards whose older epochs may have left rows in `sending`, or whose lease is over by more than the shortest grace.
 TO_RECOVER = """
@@ -47,11 +49,13 @@ ABANDONED = """
 SELECT id FROM shards WHERE (owner IS NULL AND epoch > 0 OR owner IS NOT NULL)
   AND expires_at < fleetcast_now() - $1::interval ORDER BY id"""
 
-LANES = """
+_LANE = """
 SELECT d.id, d.shard_id, d.transport, d.phone, d.min_delay, d.max_delay, d.is_ready,
   d.state NOT IN ('unpaired', 'logged_out', 'banned') AND d.deleted_at IS NULL AS wants_session,
   extract(epoch FROM fleetcast_now() - d.last_send_at)::float8 AS rested
-FROM devices d WHERE d.shard_id = ANY ($1::smallint[]) AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))"""
+FROM devices d"""
+LANES = f"{_LANE} WHERE d.shard_id = ANY ($1::smallint[]) AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))"
+ORDERED = f"{_LANE} WHERE d.ordered_at > fleetcast_now() - $2::interval AND d.shard_id = ANY ($1::smallint[])"
 
 # Rows still in `sending` under an older epoch: their lanes stay closed until T5 has settled them.
 ORPHANS = """
@@ -122,21 +126,29 @@ class Room:
     in_window: int
 
 
-async def acquire(connection: Connection, owner: str, node: str, seconds: float, most: int) -> dict[int, int]:
-    """Take at most `most` shards that nobody holds; returns shard → new epoch."""
-    rows = await connection.fetch(ACQUIRE, owner, timedelta(seconds=seconds), node, most)
+async def homes(connection: Connection) -> dict[int, str | None]:
+    """Shard → the node whose senders alone may own it, or None."""
+    return {row["id"]: row["home_node"] for row in await connection.fetch(HOMES)}
+
+
+async def acquire(connection: Connection, owner: str, home: str | None, seconds: float, most: int) -> dict[int, int]:
+    """Take at most `most` shards that nobody holds, of those at home on a node or of those without a home.
+
+    Returns shard → new epoch.
+    """
+    rows = await connection.fetch(ACQUIRE, owner, timedelta(seconds=seconds), home, most)
     return {row["id"]: row["epoch"] for row in rows}
 
 
-async def renew(connection: Connection, owner: str, shards: Sequence[int], seconds: float) -> dict[int, int]:
-    """Renew all leases in one statement; returns those that still hold, with their epochs."""
-    rows = await connection.fetch(RENEW, owner, shards, timedelta(seconds=seconds))
+async def renew(connection: Connection, owner: str, seconds: float) -> dict[int, int]:
+    """Renew all leases of a sender in one statement; returns those that still hold, with their epochs."""
+    rows = await connection.fetch(RENEW, owner, timedelta(seconds=seconds))
     return {row["id"]: row["epoch"] for row in rows}
 
 
-async def release(connection: Connection, owner: str) -> None:
-    """Give all shards back at once, at a clean stop."""
-    await connection.execute(RELEASE, owner)
+async def release(connection: Connection, owner: str, shards: Sequence[int] | None = None) -> None:
+    """Give these shards back, or all of them at a clean stop."""
+    await connection.execute(RELEASE, owner, shards)
 
 
 async def to_recover(connection: Connection, shortest_grace: float) -> dict[int, int]:
@@ -158,6 +170,11 @@ async def abandoned(connection: Connection, seconds: float) -> list[int]:
 async def lanes(connection: Connection, shards: Sequence[int], devices: Sequence[int] | None = None) -> list[LaneRow]:
     """The devices of these shards, or those of them that are named."""
     return [LaneRow(*row) for row in await connection.fetch(LANES, shards, devices)]
+
+
+async def ordered(connection: Connection, shards: Sequence[int], seconds: float) -> list[LaneRow]:
+    """The devices of these shards whose state, pace or wanted state changed within so many seconds."""
+    return [LaneRow(*row) for row in await connection.fetch(ORDERED, shards, timedelta(seconds=seconds))]
 
 
 async def orphans(connection: Connection, shards: Sequence[int]) -> dict[int, list[int]]:

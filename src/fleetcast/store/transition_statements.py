@@ -4,6 +4,9 @@ No other module changes a message's status. The names T1 to T8u are those of `do
 its guard, so that a repeated, late or mistaken call matches no row; the database's trigger refuses every pair outside
 the life cycle on top of it. Each also writes its differences to `campaign_tallies`, so a campaign's counts move with
 its rows or not at all. Birth (T0) is planning and lives in `store.planning`.
+
+Rows that another statement may want at the same time are locked in the order of their ids, in every statement: a pause
+in the midst of claims and results must wait for them and not they for it as well.
 """
 
 CLOCK = "clock AS MATERIALIZED (SELECT fleetcast_now() AS now)"
@@ -158,7 +161,7 @@ SELECT count(*) FROM moved"""
 def _requeue(which: str) -> str:
     """T4: queued → pending, no attempt open. `which` joins and restricts `broadcast_messages b`."""
     return f"""
-WITH pick AS (SELECT b.id FROM {which} AND b.is_open AND b.status = 'queued' FOR UPDATE OF b),
+WITH pick AS (SELECT b.id FROM {which} AND b.is_open AND b.status = 'queued' ORDER BY b.id FOR UPDATE OF b),
 moved AS (
   UPDATE broadcast_messages b SET status = 'pending', queued_at = NULL FROM pick
   WHERE b.id = pick.id AND b.status = 'queued' RETURNING b.campaign_id),
@@ -191,7 +194,7 @@ pick AS (
     LEFT JOIN grace g ON g.transport = d.transport
   WHERE s.id = ANY ($1::smallint[])
     AND (b.lease_epoch < s.epoch OR s.expires_at < clock.now - make_interval(secs => coalesce(g.seconds, 100)))
-  FOR UPDATE OF b),
+  ORDER BY b.id FOR UPDATE OF b),
 moved AS (
   UPDATE broadcast_messages b
   SET status = 'in_doubt', in_doubt_since = clock.now, crashes = b.crashes + 1, finished_at = clock.now,
@@ -218,7 +221,7 @@ pick AS (
   SELECT b.id, b.status AS before, b.reason AS was FROM u JOIN broadcast_messages b ON b.id = u.id
   WHERE u.attempt <= b.attempts AND (b.status IN ('in_doubt', 'pending', 'queued')
     OR (b.status = 'sending' AND u.attempt = b.attempts) OR (b.status = 'failed' AND b.reason = 'unconfirmed'))
-  FOR UPDATE OF b),
+  ORDER BY b.id FOR UPDATE OF b),
 moved AS (
   UPDATE broadcast_messages b
   SET status = 'sent', sent_at = u.at, provider_id = u.provider_id, resolution = $5, reason = NULL, ended_at = NULL,
@@ -265,9 +268,10 @@ def _end(which: str, after: str, why: str) -> str:
     """T7: pending or queued → skipped or cancelled, never from sending or in_doubt. At most $2 rows at a time."""
     return f"""
 WITH {CLOCK},
+found AS MATERIALIZED (SELECT b.id, {why} AS why FROM {which} AND b.status IN ('pending', 'queued') LIMIT $2),
 pick AS (
-  SELECT b.id, b.status AS before, {why} AS why FROM {which} AND b.status IN ('pending', 'queued')
-  LIMIT $2 FOR UPDATE OF b),
+  SELECT b.id, b.status AS before, found.why FROM found JOIN broadcast_messages b ON b.id = found.id
+  WHERE b.status IN ('pending', 'queued') ORDER BY b.id FOR UPDATE OF b),
 moved AS (
   UPDATE broadcast_messages b SET status = '{after}', reason = pick.why, ended_at = clock.now FROM pick, clock
   WHERE b.id = pick.id RETURNING b.campaign_id, pick.before, NULL AS was, b.status AS after, pick.why),
@@ -332,7 +336,7 @@ pick AS (
     AND (b.status = 'skipped' AND b.reason <> 'missing_variable'
       OR b.status = 'failed' AND b.reason NOT IN ('unconfirmed', 'delivery_failed'))
     AND {NOT_SUPPRESSED.format(m="b")}
-  FOR UPDATE OF b),{_RETRY}"""
+  ORDER BY b.id FOR UPDATE OF b),{_RETRY}"""
 RETRY_UNCONFIRMED = f"""
 WITH {CLOCK},
 pick AS (
@@ -340,4 +344,4 @@ pick AS (
   FROM broadcast_messages b LEFT JOIN campaigns c ON c.id = b.campaign_id
   WHERE b.workspace_id = $1 AND b.id = ANY ($2::bigint[]) AND b.status = 'failed' AND b.reason = 'unconfirmed'
     AND {NOT_SUPPRESSED.format(m="b")}
-  FOR UPDATE OF b),{_RETRY}"""
+  ORDER BY b.id FOR UPDATE OF b),{_RETRY}"""

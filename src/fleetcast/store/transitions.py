@@ -8,6 +8,7 @@ once a message is a named tuple: a frozen dataclass takes several times as long 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from fleetcast.domain.message import MessageStatus, Outcome, Reason, Resolution
@@ -16,6 +17,8 @@ from fleetcast.store.connection import Connection
 
 CHUNK = 5_000
 """Rows a bulk transition moves in one transaction: some tens of milliseconds, so that nobody waits long behind it."""
+
+_ID = attrgetter("id")
 
 
 class Queued(NamedTuple):
@@ -108,6 +111,7 @@ async def claim(
 
     `epochs`: shard → epoch under which the sender holds it, for every shard of `claims`.
     """
+    claims = sorted(claims, key=_ID)
     shards = {c.shard for c in claims}
     rows = await connection.fetch(
         sql.CLAIM,
@@ -124,6 +128,7 @@ async def claim(
 
 async def record_sent(connection: Connection, results: Sequence[SentResult], paced: Iterable[int]) -> int:
     """T3a for a batch; returns how many matched. The others are in the inbox as evidence when this returns."""
+    results = sorted(results, key=_ID)
     count: int = await connection.fetchval(
         sql.SENT,
         [r.id for r in results],
@@ -139,6 +144,7 @@ async def record_sent(connection: Connection, results: Sequence[SentResult], pac
 
 async def record_other(connection: Connection, results: Sequence[OtherResult], paced: Iterable[int]) -> int:
     """T3b, T3c and T3d for a batch; returns how many matched."""
+    results = sorted(results, key=_ID)
     count: int = await connection.fetchval(
         sql.SETTLED,
         [r.id for r in results],
@@ -207,6 +213,7 @@ async def settle_doubt(
 
     Returns the devices of the rows that were moved.
     """
+    decisions = sorted(decisions, key=itemgetter(0))
     rows = await connection.fetch(
         sql.DOUBT_SETTLED,
         [d[0] for d in decisions],

@@ -1,4 +1,6 @@
-"""Processes: who runs at this moment, so that senders share the shards and a loop that stands still is seen."""
+"""Processes: who runs at this moment, so that senders share the shards and a loop that stands still is seen; and when a
+device was last given an order, so that its sender finds it although the nudge was lost.
+"""
 
 from alembic import op
 
@@ -19,6 +21,15 @@ CREATE TABLE processes (
   stuck text[] NOT NULL DEFAULT '{}', -- loops that have stood still for too long
   figures jsonb NOT NULL DEFAULT '{}' -- what it measures of itself, by name
 ) WITH (fillfactor = 50)""",
+    "ALTER TABLE devices ADD COLUMN ordered_at timestamptz",
+    "CREATE INDEX devices_ordered ON devices (ordered_at)",
+    """
+CREATE FUNCTION note_order() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN NEW.ordered_at := fleetcast_now(); RETURN NEW; END $$""",
+    # Not of last_send_at, which every paced send writes.
+    """
+CREATE TRIGGER ordered BEFORE UPDATE OF state, paused_at, deleted_at, min_delay, max_delay ON devices
+FOR EACH ROW EXECUTE FUNCTION note_order()""",
 )
 
 

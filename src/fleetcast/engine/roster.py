@@ -1,0 +1,124 @@
+"""The roster: the devices of the shards that this sender owns, each with its lane and a session at its transport.
+
+Devices come and go with their shards, and change by orders: a person pauses one, another is removed, a third gets a
+new pace. An order is what stands in SQL; a nudge only says where to look, and a look every second finds the rest.
+"""
+
+import asyncio
+import gc
+from collections.abc import Container, Iterable, Mapping
+
+import structlog
+
+from fleetcast import failpoints
+from fleetcast.domain.device import TransportKind
+from fleetcast.domain.identifiers import DeviceId, Phone
+from fleetcast.domain.pacing import Pace
+from fleetcast.engine.lanes import Lane, Lanes
+from fleetcast.engine.spool import Spool
+from fleetcast.store import shards
+from fleetcast.store.connection import Connection, Database
+from fleetcast.store.shards import LaneRow
+from fleetcast.transports.base import DeviceHandle, Transport
+
+log = structlog.get_logger()
+
+ORDERED_WITHIN = 10.0
+"""Seconds after an order in which a look finds it without a nudge; a look at everything comes as often."""
+
+
+class Roster:
+    """The devices of one sender."""
+
+    def __init__(self, db: Database, lanes: Lanes, transports: Mapping[TransportKind, Transport], spool: Spool) -> None:
+        self.lanes = lanes
+        self.due = asyncio.Event()
+        """Set when a lane may have become due."""
+        self.orphans: dict[int, int] = {}
+        """Message an earlier owner left in `sending` → its device."""
+        self._db = db
+        self._transports = transports
+        self._spool = spool
+        self._kind_of: dict[int, TransportKind] = {}
+        self._owned: set[int] = set()
+        self._leaving: dict[int, list[Lane]] = {}
+        """Shard that is being given back → its lanes, which start nothing more."""
+
+    def transport_of(self, lane: Lane) -> Transport | None:
+        """Where the device's messages go; None when it is no longer ours."""
+        kind = self._kind_of.get(lane.id)
+        return None if kind is None else self._transports[kind]
+
+    async def adopt(self, gained: set[int]) -> None:
+        """A new owner first learns what an earlier one left: open attempts, and each device's last send.
+
+        Raises Unavailable; adopting once more does no harm.
+        """
+        await failpoints.passing(failpoints.Point.LEASE_TAKEN)
+        async with self._db.connection() as connection:
+            await self._spool.replay(connection)
+            for shard in sorted(gained):
+                self._owned.add(shard)
+                orphans = await shards.orphans(connection, [shard])
+                for device, messages in orphans.items():
+                    self.orphans.update(dict.fromkeys(messages, device))
+                await self.place(await shards.lanes(connection, [shard]), blocked=orphans.keys())
+        gc.freeze()  # lanes stay for as long as the lease: walking over 100,000 of them would hold up every claim
+
+    def leave(self, leaving: set[int]) -> None:
+        """Start nothing more for the devices of these shards."""
+        self._owned -= leaving
+        for shard in leaving:
+            self._leaving[shard] = self.lanes.of_shards([shard])
+            for lane in self._leaving[shard]:
+                self.lanes.close(lane.id)
+
+    def is_busy(self, shard: int) -> bool:
+        """Whether a device of this leaving shard has an attempt under way."""
+        return any(lane.is_busy for lane in self._leaving.get(shard, ()))
+
+    async def lose(self, lost: set[int]) -> None:
+        """Let the devices of these shards go."""
+        self._owned -= lost
+        for shard in lost:
+            for lane in self._leaving.pop(shard, None) or self.lanes.of_shards([shard]):
+                await self._drop(lane.id)
+
+    async def place(self, rows: Iterable[LaneRow], blocked: Container[int] = ()) -> None:
+        """Bring lanes and sessions up to what stands in these rows."""
+        now = asyncio.get_running_loop().time()
+        for row in rows:
+            if row.shard not in self._owned:  # given back since the row was read
+                continue
+            kind = TransportKind(row.transport)
+            transport = self._transports.get(kind)
+            if not row.wants_session or transport is None:
+                await self._drop(row.id)
+                continue
+            ended = now - row.rested if row.rested is not None else float("-inf")
+            pace = Pace(row.min_delay, row.max_delay)
+            lane = self.lanes.open(row.id, row.shard, pace, ended=ended, ready=row.is_ready, now=now)
+            lane.blocked = lane.blocked or row.id in blocked
+            if row.id not in self._kind_of:
+                self._kind_of[row.id] = kind
+                phone = None if row.phone is None else Phone(row.phone)
+                await transport.open(DeviceHandle(DeviceId(row.id), phone))
+        self.due.set()
+
+    async def _drop(self, device: int) -> None:
+        self.lanes.close(device)
+        kind = self._kind_of.pop(device, None)
+        if kind is not None:
+            await self._transports[kind].close(DeviceId(device))
+
+    async def settle_orphans(self, connection: Connection) -> None:
+        """Open the lanes whose earlier attempts have been settled meanwhile."""
+        if not self.orphans:
+            return
+        left = await shards.still_sending(connection, list(self.orphans))
+        done = {message: device for message, device in self.orphans.items() if message not in left}
+        self.orphans = {m: d for m, d in self.orphans.items() if m in left}
+        now = asyncio.get_running_loop().time()
+        for device in set(done.values()) - set(self.orphans.values()):
+            self.lanes.unblock(device, now)
+        self.due.set()

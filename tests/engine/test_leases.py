@@ -1,0 +1,176 @@
+"""Senders share the shards, and a device that moves from one to another neither hurries nor repeats itself."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleetcast.embedded.data_directory import node_id
+from fleetcast.engine.processes import run_scheduler, run_sender
+from fleetcast.runtime import Runtime
+from fleetcast.services.campaign_actions import launch_campaign
+from fleetcast.services.campaigns import create_campaign
+from fleetcast.services.workspaces import create_workspace
+from fleetcast.store import shards
+from fleetcast.store.invariants import broken_invariants
+from fleetcast.transports.simulator.launch import SimulatorProcess
+from tests.running import Fleet, until
+
+
+class Senders:
+    """Senders that come and go around one database, each on a node of its own if asked for."""
+
+    def __init__(self, runtime: Runtime, folder: Path) -> None:
+        self.runtime = runtime
+        self._folder = folder
+        self._running: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
+
+    def data(self, node: str) -> Path:
+        """The data directory of a node."""
+        made = self._folder / node
+        (made / "run").mkdir(parents=True, exist_ok=True)
+        return made
+
+    def start(self, node: str = "one") -> None:
+        """One sender more."""
+        update = {
+            "data": self.data(node),
+            "lease_seconds": 2.0,
+            "simulator_socket": self.runtime.simulator_socket,
+        }
+        runtime = replace(self.runtime, settings=self.runtime.settings.model_copy(update=update))
+        stop = asyncio.Event()
+        self._running.append((stop, asyncio.create_task(run_sender(runtime, stop=stop), name="sender")))
+
+    async def stop(self) -> None:
+        """The oldest sender stops cleanly."""
+        stop, task = self._running.pop(0)
+        stop.set()
+        await task
+
+    async def stop_all(self) -> None:
+        """All stop."""
+        while self._running:
+            await self.stop()
+
+    async def owners(self) -> Counter[str]:
+        """How many shards each sender owns now."""
+        async with self.runtime.db.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT owner FROM shards WHERE owner IS NOT NULL AND expires_at > fleetcast_now()"
+            )
+        return Counter(row["owner"] for row in rows)
+
+    async def share(self, *parts: int) -> None:
+        """Wait until the shards are shared like this."""
+
+        async def so() -> bool:
+            return sorted((await self.owners()).values()) == sorted(parts)
+
+        await until(so)
+
+
+@pytest.fixture
+async def senders(runtime: Runtime, tmp_path: Path) -> AsyncIterator[Senders]:
+    made = Senders(runtime, tmp_path)
+    async with SimulatorProcess(runtime.simulator_socket, tmp_path / "ledger.jsonl", latency_ms=(1, 5)):
+        yield made
+        await made.stop_all()
+
+
+@asynccontextmanager
+async def scheduling(runtime: Runtime) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_scheduler(runtime, stop=stop), name="scheduler")
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def test_senders_share_the_shards_as_they_come_and_go(senders: Senders) -> None:
+    senders.start()
+    await senders.share(64)
+    senders.start()
+    senders.start()
+    await senders.share(22, 21, 21)
+    await senders.stop()
+    await senders.share(32, 32)
+    await senders.stop()
+    await senders.share(64)
+
+
+async def test_a_shard_with_a_home_is_owned_there_or_not_at_all(senders: Senders) -> None:
+    senders.start("north")
+    await senders.share(64)
+    north = node_id(senders.data("north"))
+    async with senders.runtime.db.connection() as connection:
+        await connection.execute("UPDATE shards SET home_node = $1 WHERE id < 10", north)
+    senders.start("south")
+    await senders.share(10 + 27, 27)
+    await senders.stop()  # north is gone, and its devices with it
+    await senders.share(54)
+    async with senders.runtime.db.connection() as connection:
+        homed = await connection.fetch("SELECT id FROM shards WHERE owner IS NULL ORDER BY id")
+    assert [row["id"] for row in homed] == list(range(10))
+
+
+async def test_f03_devices_that_move_between_senders_keep_their_pace_and_send_everything_once(
+    senders: Senders, tmp_path: Path
+) -> None:
+    runtime = senders.runtime
+    workspace = await create_workspace(runtime, "My shop", time_zone="Asia/Kuala_Lumpur", region="MY")
+    fleet = Fleet(runtime, workspace, tmp_path, tmp_path / "ledger.jsonl")
+    for number in range(12):
+        device = await fleet.device(f"Shop {number}", delay=0.1)
+        rows = "".join(f"+6012{number:02}{n:05}\n" for n in range(40))
+        await fleet.leads(device, f"phone\n{rows}")
+    campaign = await create_campaign(
+        runtime, workspace.id, {"title": "Greetings", "body": "Hello", "schedule": "now"}, actor="test"
+    )
+    async with scheduling(runtime):
+        senders.start()
+        await senders.share(64)
+        await launch_campaign(runtime, workspace.id, campaign.id, actor="test")
+        for _ in range(2):
+            senders.start()
+            await senders.share(32, 32)
+            await senders.stop()
+            await senders.share(64)
+        assert await fleet.count(campaign.id, "sent") < 480, "the moves happened while it was sending"
+        await until(lambda: fleet.has_finished(campaign.id))
+    assert await fleet.count(campaign.id, "sent") == 480
+    verdict = await fleet.judge()
+    assert verdict.holds
+    assert verdict.accepted == 480
+    async with runtime.db.connection() as connection:
+        assert await broken_invariants(connection) == []
+        moved = await connection.fetchval(
+            "SELECT count(*) FROM (SELECT m.device_id FROM message_attempts a "
+            "JOIN broadcast_messages m ON m.id = a.message_id GROUP BY 1 HAVING count(DISTINCT a.sender) > 1) d"
+        )
+        doubted = await connection.fetchval("SELECT count(*) FROM message_attempts WHERE outcome = 'unknown'")
+    assert moved == 12
+    assert doubted == 0, "a shard is handed over when its attempts have ended and are written"
+
+
+async def test_an_order_is_found_for_some_seconds_without_its_nudge(senders: Senders) -> None:
+    runtime = senders.runtime
+    workspace = await create_workspace(runtime, "My shop", time_zone="Asia/Kuala_Lumpur", region="MY")
+    fleet = Fleet(runtime, workspace, Path(), Path())
+    device = await fleet.device()
+    everywhere = list(range(64))
+    async with runtime.db.connection() as connection:
+        assert await shards.ordered(connection, everywhere, 10) == []
+        await connection.execute("UPDATE devices SET last_send_at = fleetcast_now()")
+        assert await shards.ordered(connection, everywhere, 10) == []
+        await connection.execute("UPDATE devices SET paused_at = fleetcast_now()")
+        [found] = await shards.ordered(connection, everywhere, 10)
+        assert (found.id, found.is_ready) == (device.id, False)
+        await connection.execute("UPDATE installation SET clock_offset = clock_offset + interval '11 seconds'")
+        assert await shards.ordered(connection, everywhere, 10) == []
