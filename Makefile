@@ -9,7 +9,7 @@ DEV := $(VENV)/.dev-ready
 ARGS ?=
 
 help: ## This list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -42,6 +42,12 @@ bench: $(RUN) ## Every figure (about 30 minutes); ARGS="pipeline --quick" for on
 bench-growth: $(RUN) ## What a message costs from 10,000 to 5,000,000 rows, 100 to 30,000 devices; ARGS="--quick"
 	@$(BIN)/python -m bench growth $(ARGS)
 
+acceptance: $(RUN) ## Every long proof (about 45 minutes); the report is acceptance/report.json
+	@$(BIN)/python -m acceptance $(ARGS)
+
+acceptance-chaos: $(RUN) ## Kills, lost servers, bad networks, zombies, restarts; ARGS="--quick", ARGS="--seed 7"
+	@$(BIN)/python -m acceptance chaos $(ARGS)
+
 check: $(DEV) ## Format, lint, types, import contracts, file sizes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -63,4 +69,4 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 clean: ## Remove the virtual environment and caches (never data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help run demo test bench bench-growth check format lock clean
+.PHONY: help run demo test bench bench-growth acceptance acceptance-chaos check format lock clean

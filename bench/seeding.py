@@ -47,11 +47,13 @@ class Fleet:
     state: str = "online"
     even: bool = False
     """Whether every device has the same number of leads; else it is drawn."""
+    name: str = "Bench"
+    """Of the workspace."""
 
 
 async def make_fleet(runtime: Runtime, fleet: Fleet) -> WorkspaceId:
     """A workspace with devices and leads; statistics are up to date afterwards."""
-    workspace = await create_workspace(runtime, "Bench", time_zone="Asia/Kuala_Lumpur", region="MY")
+    workspace = await create_workspace(runtime, fleet.name, time_zone="Asia/Kuala_Lumpur", region="MY")
     async with runtime.db.connection() as connection:
         await connection.execute(
             _DEVICES, workspace.id, fleet.state, fleet.devices, fleet.pace.min_delay, fleet.pace.max_delay, timeout=300

@@ -30,6 +30,8 @@ _QUICK = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB", 
 def pytest_configure() -> None:
     """A person's own settings must not reach the tests."""
     for name in list(os.environ):
+        if name == "FLEETCAST_MODEL_EXAMPLES":  # how long the model of the queue runs is no setting of Fleetcast
+            continue
         if name.startswith("FLEETCAST_") or name in {"DATABASE_URL", "REDIS_URL", "PORT"}:
             del os.environ[name]
 

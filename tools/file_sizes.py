@@ -13,6 +13,7 @@ CEILINGS = {
     "src": SOURCE_CEILING,
     "testbed": SOURCE_CEILING,
     "bench": SOURCE_CEILING,
+    "acceptance": SOURCE_CEILING,
     "tools": SOURCE_CEILING,
     "tests": TEST_CEILING,
 }

@@ -35,14 +35,19 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, pool_size: int = 8) -> AsyncIterator[Runtime]:
-    """Open what the settings name. Both URLs must be set by now: by the person, or by the embedded servers."""
+async def open_runtime(
+    settings: Settings, *, pool_size: int = 8, patience: float | None = None
+) -> AsyncIterator[Runtime]:
+    """Open what the settings name. Both URLs must be set by now: by the person, or by the embedded servers.
+
+    `patience`: seconds that a statement may take; for processes that stay.
+    """
     if settings.database_url is None or settings.redis_url is None:
         raise ConfigurationError("DATABASE_URL and REDIS_URL are not set and no embedded servers were started.")
     keys = Keys(settings.redis_prefix)
     redis = connect(settings.redis_url.get_secret_value())
     try:
-        async with Database(settings.database_url.get_secret_value(), pool_size=pool_size) as db:
+        async with Database(settings.database_url.get_secret_value(), pool_size=pool_size, patience=patience) as db:
             yield Runtime(settings, db, redis, keys, Nudges(redis, keys))
     finally:
         await redis.aclose()

@@ -12,6 +12,7 @@ from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.errors import NotFound
 from fleetcast.runtime import Runtime
+from fleetcast.store import processes
 from fleetcast.store.connection import Database
 from tests.cli.conftest import Command
 from tests.web.seeding import FIGURES, add_campaign, add_device, add_tally
@@ -52,6 +53,18 @@ async def test_status_for_machines_adds_up(command: Command, workspace: Workspac
     assert told["rate_per_minute"] is None
     assert told["devices"]["by_state"] == {"online": 1, "logged_out": 1}
     assert {n["kind"] for n in told["needs_a_person"]} == {"in_doubt", "logged_out"}
+
+
+async def test_status_tells_of_a_process_that_stands_still(
+    command: Command, db: Database, workspace: WorkspaceId, running: CampaignId
+) -> None:
+    async with db.connection() as connection:
+        await connection.execute("INSERT INTO nodes (id, name) VALUES ('here', 'here')")
+        await processes.beat(connection, "host:1:abcd", "sender", "here", ["claims"], {"age:claims": 41.0})
+    sentence = "Loops of the sender stand still: claims for 41 seconds."
+    assert sentence in (await asyncio.to_thread(command, "status")).out
+    told = json.loads((await asyncio.to_thread(command, "status", "--json")).out)
+    assert told["troubles"] == {"host:1:abcd": sentence}
 
 
 async def test_status_for_people_shows_names_as_they_are(

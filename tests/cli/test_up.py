@@ -77,6 +77,38 @@ async def test_the_dashboard_is_at_the_address_that_was_printed_and_shows_the_de
         assert TITLE in (await client.get("/")).text
 
 
+async def test_the_figures_of_the_whole_tree_are_at_one_address(running: ProcessTree) -> None:
+    url = await dashboard(running)
+
+    async def all_tell() -> bool:
+        async with httpx2.AsyncClient() as client:
+            text = (await client.get(f"{url}/metrics")).text
+        kinds = ("sender", "scheduler", "web")
+        return all(re.search(rf'fleetcast_memory_bytes{{kind="{kind}",process="[^"]+"}} [1-9]', text) for kind in kinds)
+
+    await eventually(all_tell, "sender, scheduler and web tell what they measure")
+
+
+async def test_a_sender_that_is_stopped_in_its_tracks_makes_readiness_fail_and_goes_on(running: ProcessTree) -> None:
+    """It cannot say so itself: what is seen is that nothing is heard of it."""
+    url = await dashboard(running)
+    await eventually(lambda: is_ready(running, url), "it is ready")
+    sender = await running.child("sender")
+    sender.suspend()
+    try:
+
+        async def is_missed() -> bool:
+            async with httpx2.AsyncClient() as client:
+                answer = await client.get(f"{url}/ready")
+            return answer.status_code == 503 and "The sender was not heard of for" in answer.text
+
+        await eventually(is_missed, "readiness names the sender")
+    finally:
+        sender.resume()
+    await eventually(lambda: is_ready(running, url), "it is ready again")
+    assert await running.child("sender") == sender
+
+
 async def test_a_second_up_is_refused_by_the_pid_of_the_first_even_before_the_port(running: ProcessTree) -> None:
     port = str(urlsplit(await dashboard(running)).port)
     sentence = await refusal(ProcessTree(running.home, "up", PORT=port), 4)

@@ -70,6 +70,7 @@ class World:
                 self.lanes.open(device, device % 3, self.paces[device], ended=NEVER, ready=True, now=self.now)
                 self.lanes.offer(device, rows(*known), self.now)
         for start in self.lanes.pop_due(self.now, self.random.randint(1, 4)):
+            assert NEVER < start.due <= self.now, "lateness cannot be counted from there"
             self.begin(start, refuse=trouble and self.random.random() < 0.2)
         following = [at for at, _ in self.under_way]
         due = self.lanes.next_due()
@@ -130,6 +131,16 @@ def test_one_attempt_at_a_time() -> None:
     assert lanes.pop_due(100.0, 10) == []
     lanes.finished(first.lane, 100.0)
     assert [s.message for s in lanes.pop_due(100.0, 10)] == [8]
+
+
+def test_a_row_for_a_device_that_has_rested_for_long_is_not_late() -> None:
+    lanes = one_lane(Pace(20, 20), ended=0.0)
+    lanes.offer(1, rows(7, 8), 3_600.0)
+    [first] = lanes.pop_due(3_600.5, 10)
+    assert first.due == 3_600.0
+    lanes.finished(first.lane, 3_601.0)
+    [second] = lanes.pop_due(4_000.0, 10)
+    assert second.due == 3_621.0  # this one was there when its delay was over
 
 
 def test_a_hint_that_comes_twice_is_one_row() -> None:
@@ -276,3 +287,28 @@ def test_after_a_refused_claim_or_a_lost_redis_a_window_is_looked_at_again() -> 
     assert lanes.unsure([0]) == []
     lanes.ask_again()
     assert lanes.unsure([0]) == [1]
+
+
+def test_a_device_that_was_somebody_elses_meanwhile_starts_nothing_until_its_last_end_is_known() -> None:
+    lanes = one_lane(Pace(5, 5), ended=0.0)
+    lanes.offer(1, rows(7, 8), 0.0)
+    lane = lanes.get(1)
+    assert lane is not None
+    assert lanes.next_due() == 5.0
+    lanes.block(lane)
+    assert lanes.next_due() is None
+    assert lanes.pop_due(100.0, 5) == []
+    lanes.unblock(1, 98.0)
+    assert lanes.next_due() == 103.0
+    lanes.unblock(1, 100.0)
+    assert lanes.next_due() == 103.0, "it was not blocked any more"
+
+
+def test_a_refused_claim_waits_for_the_gap_of_an_attempt_that_another_owner_had_meanwhile() -> None:
+    lanes = one_lane(Pace(5, 5), ended=0.0)
+    lanes.offer(1, rows(7, 8), 0.0)
+    [start] = lanes.pop_due(6.0, 1)
+    lanes.block(start.lane)
+    lanes.unblock(1, 4.0)
+    lanes.refused(start.lane)
+    assert lanes.next_due() == 9.0

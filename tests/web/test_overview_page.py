@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.runtime import Runtime
 from fleetcast.services.workspaces import create_workspace
+from fleetcast.store import processes
 from fleetcast.store.connection import Database
 from fleetcast.web.app import create_app
 from tests.web.seeding import FIGURES, add_campaign, add_device
@@ -129,7 +130,7 @@ async def test_with_devices_the_first_step_is_done(
 
 
 async def test_every_answer_carries_the_security_headers(client: httpx2.AsyncClient, workspace: WorkspaceId) -> None:
-    for path in ("/", "/nowhere", "/health", "/ready", "/static/app.css", "/static/nowhere"):
+    for path in ("/", "/nowhere", "/health", "/ready", "/metrics", "/static/app.css", "/static/nowhere"):
         headers = (await client.get(path)).headers
         assert "default-src 'self'" in headers["content-security-policy"], path
         assert "unsafe" not in headers["content-security-policy"]
@@ -231,3 +232,20 @@ async def test_ready_says_what_is_wrong_with_the_schema(client: httpx2.AsyncClie
     answer = await client.get("/ready")
     assert answer.status_code == 503
     assert "older" in answer.json()["problems"]["postgresql"]
+
+
+async def test_a_process_that_stands_still_or_is_gone_is_told_at_the_top(
+    client: httpx2.AsyncClient, db: Database, workspace: WorkspaceId
+) -> None:
+    await add_device(db, workspace, "Kedai 1")
+    assert "stand still" not in (await get(client)).words
+    async with db.connection() as connection:
+        await connection.execute("INSERT INTO nodes (id, name) VALUES ('here', 'here')")
+        await processes.beat(connection, "host:1:abcd", "sender", "here", ["claims"], {"age:claims": 41.0})
+        await processes.beat(connection, "host:2:abcd", "scheduler", "here", [], {})
+        await connection.execute(
+            "UPDATE processes SET beaten_at = beaten_at - interval '1 minute' WHERE kind = 'scheduler'"
+        )
+    words = (await get(client)).words
+    assert "Loops of the sender stand still: claims for 41 seconds." in words
+    assert "The scheduler was not heard of for 60 seconds, and there is no other." in words

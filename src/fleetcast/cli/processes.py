@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from fleetcast.cli.session import served_runtime
+from fleetcast.engine.presence import PATIENCE_SECONDS, Presence
 from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.runtime import Runtime
 
@@ -67,10 +68,10 @@ def web(with_parent: WithParent = False) -> None:
 
     async def pages(runtime: Runtime) -> None:
         async def loop(stop: asyncio.Event, beat: Beat) -> None:
-            beat()
-            await serve(runtime, stop)
+            await serve(runtime, stop, beat=beat)
 
-        parts = Supervisor("web")
+        parts = Supervisor("web", patience=PATIENCE_SECONDS)
+        Presence(runtime, parts, "web")
         parts.add("pages", loop)
         await parts.run()
 

@@ -89,7 +89,7 @@ def served_runtime(process: str, work: Callable[[Runtime], Awaitable[None]]) -> 
         await check_servers(settings)
         if served.database_url is not None:
             await schema.migrate(served.database_url.get_secret_value())
-        async with open_runtime(served) as runtime:
+        async with open_runtime(served, patience=postgres.ANSWER_SECONDS) as runtime:
             await refuse_test_clock(runtime)
             await work(runtime)
 

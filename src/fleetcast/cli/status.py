@@ -125,6 +125,7 @@ def picture(o: Overview) -> RenderableType:
     ]
     if o.fleet.simulated and o.fleet.simulated == o.fleet.total:
         lines.append(Text("Simulated devices: no message leaves this machine.", "dim"))
+    lines += [Text(str(trouble), "yellow") for trouble in o.troubles]
     lines.append(Text())
     if o.active:
         finish = f", done about {_clock(o.finish, o.at, zone)}" if o.finish else ""
@@ -175,6 +176,7 @@ def facts(o: Overview) -> dict[str, Any]:
             "by_state": o.fleet.standings,
         },
         "needs_a_person": [asdict(n) for n in o.needs],
+        "troubles": {trouble.process: str(trouble) for trouble in o.troubles},
     }
 
 

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 RECOUNT_SECONDS = 5.0
 RECOUNT_SHARE = 10
 """A recount that takes long comes less often: at most one part in so many of the time is spent on it."""
+RECOUNT_PATIENCE = 30.0
+"""Seconds it may take: one statement looks at the whole fleet."""
 SERVED_SECONDS = 4.0
 """A device that was given rows so recently is left out of a recount; the next one looks at it again."""
 DEVICES_PER_STATEMENT = 40
@@ -82,6 +84,10 @@ class Dispatcher:
         self._nudged: set[int] = set()
         self._nudge = asyncio.Event()
         self._hints = HintWriter(runtime.redis, runtime.keys)
+        self.queued = 0
+        """Rows put into windows."""
+        self.statements = 0
+        """Statements that put them there, or found none."""
 
     async def fill(self, stop: asyncio.Event, beat: Beat) -> None:
         """T1, statement by statement, and the hints after each commit."""
@@ -100,6 +106,8 @@ class Dispatcher:
                     log.warning("dispatching waits for the database", error=str(error))
                     await pause(stop, 1.0)
                     continue
+                self.statements += 1
+                self.queued += len(rows)
                 await self._hint(devices, rooms, rows)
         finally:
             await line.close()
@@ -149,7 +157,7 @@ class Dispatcher:
 
     async def recount(self, stop: asyncio.Event, beat: Beat) -> None:
         """Look into SQL: at once for nudged devices, every few seconds for all."""
-        line = Line(self._runtime.db, hot=True, application="fleetcast recount")
+        line = Line(self._runtime.db, hot=True, application="fleetcast recount", patience=RECOUNT_PATIENCE)
         loop = asyncio.get_running_loop()
         whole = loop.time()
         try:

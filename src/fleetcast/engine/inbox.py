@@ -68,7 +68,7 @@ async def settle(runtime: Runtime, install: str, stop: asyncio.Event, beat: Beat
     while not stop.is_set():
         beat()
         try:
-            settled = await settle_waiting(runtime, install)
+            settled = await settle_waiting(runtime, install, beat)
             if settled:
                 log.info("waiting evidence settled", rows=settled)
         except Unavailable as error:

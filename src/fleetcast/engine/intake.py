@@ -65,7 +65,7 @@ class Intake:
             async with self._runtime.db.connection() as connection:
                 await self._read_paces(connection, [c for c in campaigns if c in self._lanes.paces])
                 if devices:
-                    await self._roster.place(await shards.lanes(connection, list(self._leases.epochs), devices))
+                    await self._roster.place(await shards.lanes(connection, list(self._roster.owned), devices))
         except Unavailable as error:
             log.warning("changes not read", error=str(error))
             self._reread.set()
@@ -116,17 +116,17 @@ class Intake:
             await line.close()
 
     async def _ordered(self, connection: Connection) -> list[shards.LaneRow]:
-        return await shards.ordered(connection, list(self._leases.epochs), ORDERED_WITHIN)
+        return await shards.ordered(connection, list(self._roster.owned), ORDERED_WITHIN)
 
     async def _look(self, line: Line, beat: Beat) -> None:
         """All devices and windows, a few shards at a time: the claims in between must not wait for a large fleet."""
         await line.run(lambda connection: self._read_paces(connection, list(self._lanes.paces)))
         self._lanes.begin_look()
-        owned = sorted(self._leases.epochs)
+        owned = sorted(self._roster.owned)
         step = max(1, len(owned) * LOOK_LANES // max(1, len(self._lanes)))
         for n in range(0, len(owned), step):
             beat()
-            some = [shard for shard in owned[n : n + step] if shard in self._leases.epochs]
+            some = owned[n : n + step]
             await self._roster.place(await line.run(partial(shards.lanes, shards=some)))
             unsure = self._lanes.unsure(some)
             if unsure:

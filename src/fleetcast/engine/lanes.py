@@ -36,7 +36,7 @@ class Lane:
     """When the last attempt ended; far in the past for a device that never sent."""
     ready: bool = True
     blocked: bool = False
-    """An earlier owner's attempt is not settled yet."""
+    """An earlier owner's attempt is not settled yet, or not looked for."""
     queue: deque[tuple[int, int]] = field(default_factory=deque)
     urgent: deque[tuple[int, int]] = field(default_factory=deque)
     """Rows without a campaign (replies, single sends, sequences): they go before the queue."""
@@ -74,6 +74,7 @@ class Start(NamedTuple):
     gap: float
     """The delay drawn before it, in seconds."""
     due: float
+    """When it could have started at the earliest: its delay was over, and there was a row to send."""
 
 
 class Lanes:
@@ -136,9 +137,9 @@ class Lanes:
         if not ready:
             self._forget(lane)
         elif changed and lane.state is _State.WAITING:
-            self._rest(lane)
+            self._rest(lane, now)
         else:
-            self._arm(lane)
+            self._arm(lane, now)
         if ready:
             self._want(lane)
         return lane
@@ -166,9 +167,15 @@ class Lanes:
                 continue
             lane.known.add(message)
             (lane.queue if campaign else lane.urgent).append((message, campaign))
-        self._arm(lane)
+        self._arm(lane, now)
         self._want(lane)
         return True
+
+    def block(self, lane: Lane) -> None:
+        """Start nothing until `unblock`: somebody else may have sent for this device meanwhile."""
+        lane.blocked = True
+        if lane.state is _State.WAITING:
+            lane.state = _State.IDLE
 
     def unblock(self, device: int, ended: float) -> None:
         """The earlier owner's attempt is settled; its end starts the gap."""
@@ -211,6 +218,7 @@ class Lanes:
         """The claim matched no row, so there was no attempt: the delay that was waited for still counts."""
         lane.state = _State.IDLE
         lane.missed = True  # the guard may have said no for a moment only
+        lane.due = max(lane.due, lane.ended + lane.gap)  # another owner may have had an attempt meanwhile
         if lane.first and lane.ready and not lane.blocked:
             self._push(lane)
         self._want(lane)
@@ -243,15 +251,15 @@ class Lanes:
         if not lane.asked and lane.ready and 2 * lane.waiting <= self._window(lane):
             self._wanting[lane.id] = lane
 
-    def _rest(self, lane: Lane) -> None:
+    def _rest(self, lane: Lane, since: float = float("-inf")) -> None:
         lane.state = _State.IDLE
-        self._arm(lane)
+        self._arm(lane, since)
 
-    def _arm(self, lane: Lane) -> None:
-        """Draw the delay and enter the heap, if there is work and no attempt under way."""
+    def _arm(self, lane: Lane, since: float = float("-inf")) -> None:
+        """Draw the delay and enter the heap, if there is work and no attempt under way. `since`: the work is there."""
         if lane.state is _State.IDLE and lane.first and lane.ready and not lane.blocked:
             lane.gap = self._next_pace(lane).draw(self._random)
-            lane.due = lane.ended + lane.gap
+            lane.due = max(lane.ended + lane.gap, since)
             self._push(lane)
 
     def _push(self, lane: Lane) -> None:

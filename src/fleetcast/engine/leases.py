@@ -109,7 +109,8 @@ class Leases:
         self._until = asked_at + self._seconds * (1 - 1 / RENEWALS_PER_LEASE)
         gained = {s for s, epoch in now_held.items() if self._held.get(s) != epoch}
         lost = {s for s, epoch in self._held.items() if now_held.get(s) != epoch}
-        await self._set({s: e for s, e in now_held.items() if s not in gained}, gone=lost, leaving=surplus_now)
+        kept = {s: e for s, e in now_held.items() if s not in gained}
+        await self._set(kept, gone=lost - gained, leaving=surplus_now)
         if gained:
             await self._holder.gained(gained)  # not yet claimed for; when this fails they are found again as gained
             await self._set(now_held)
@@ -143,6 +144,6 @@ class Leases:
         try:
             async with self._db.connection() as connection:
                 await store.release(connection, self._owner)
-                await processes.leave(connection, self._owner)
+                await processes.withdraw(connection, self._owner)
         except Unavailable as error:
             log.warning("leases not released; they end by themselves", error=str(error))

@@ -18,7 +18,7 @@ from fleetcast.queue.nudges import PLANNER, listening
 from fleetcast.runtime import Runtime
 from fleetcast.store import planning
 from fleetcast.store.campaigns import Campaign
-from fleetcast.store.planning import Newcomer, Windows
+from fleetcast.store.planning import Newcomer, Planned, Windows
 
 log = structlog.get_logger()
 
@@ -34,6 +34,8 @@ class Planner:
         # A stage is named by what started it, so a position is never taken over into another stage.
         self._reworked: dict[tuple[CampaignId, object], str] = {}
         self._walked: dict[Newcomer, int] = {}
+        self.planned = 0
+        """Rows planned and committed."""
 
     async def run(self, stop: asyncio.Event, beat: Beat = lambda: None) -> None:
         """Plan until `stop` is set; a round that has begun is finished first."""
@@ -41,13 +43,13 @@ class Planner:
             while not stop.is_set():
                 beat()
                 try:
-                    if not await self.run_once():
+                    if not await self.run_once(beat):
                         await ears.next(TICK)
                 except Unavailable as error:
                     log.warning("planning waits for the database", error=str(error))
                     await pause(stop, TICK)
 
-    async def run_once(self) -> bool:
+    async def run_once(self, beat: Beat = lambda: None) -> bool:
         """One round: start what is due, some windows of each campaign and newcomer. Whether anything was to do."""
         async with self._runtime.db.transaction() as connection:
             started = await planning.start_due(connection)
@@ -58,9 +60,14 @@ class Planner:
         waiting = set(campaigns)
         self._reworked = {k: v for k, v in self._reworked.items() if k[0] in waiting}
         self._walked = {n: self._walked[n] for n in newcomers if n in self._walked}
-        done = [await self._plan(campaign_id) for campaign_id in campaigns]
-        done += [await self._take_in(newcomer) for newcomer in newcomers]
-        return any(done) or bool(started)
+        done = bool(started)
+        for campaign_id in campaigns:
+            beat()
+            done = await self._plan(campaign_id) or done
+        for newcomer in newcomers:
+            beat()
+            done = await self._take_in(newcomer) or done
+        return done
 
     async def _plan(self, campaign_id: CampaignId) -> bool:
         devices: list[DeviceId] = []
@@ -109,7 +116,7 @@ class Planner:
     ) -> list[DeviceId]:
         """Plan windows, each in a transaction of its own; returns the devices that got rows."""
 
-        async def plan(after: int, upto: int) -> list[DeviceId]:
+        async def plan(after: int, upto: int) -> Planned:
             async with self._runtime.db.transaction() as connection:
                 return await planning.plan_window(connection, campaign, after, upto, device_id)
 
@@ -119,5 +126,6 @@ class Planner:
         for outcome in found:
             if isinstance(outcome, BaseException):
                 raise outcome
-            devices += outcome
+            devices += outcome.devices
+            self.planned += outcome.rows
         return sorted(set(devices))

@@ -1,7 +1,7 @@
 """Which loops make a process: the sender's and the scheduler's.
 
 The sender stops in stages: claims first, so that answers on their way can still be committed, then results, then the
-leases, and what comes in last.
+leases, and what comes in; its presence last.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from fleetcast.engine import inbox
 from fleetcast.engine.dispatcher import Dispatcher
 from fleetcast.engine.inbox import Inbox
 from fleetcast.engine.planner import Planner
+from fleetcast.engine.presence import PATIENCE_SECONDS, Presence
 from fleetcast.engine.reconciler import Reconciler
 from fleetcast.engine.retention import Retention
 from fleetcast.engine.sender import Sender
@@ -76,7 +77,8 @@ async def run_sender(
     for transport in using.values():
         await transport.start()
     try:
-        loops = Supervisor("sender")
+        loops = Supervisor("sender", patience=PATIENCE_SECONDS)
+        Presence(runtime, loops, "sender", sender.name, sender.figures)
         for kind, transport in using.items():
             loops.add(f"inbox {kind}", Inbox(runtime, transport, install).run)
         loops.add("leases", sender.leases.run, stage=1)
@@ -107,10 +109,22 @@ async def run_scheduler(
         await transport.start()
     try:
         planner, dispatcher = Planner(runtime), Dispatcher(runtime)
-        loops = Supervisor("scheduler")
+        sweeper = Sweeper(runtime, {kind: t.grace for kind, t in using.items()})
+
+        def figures() -> dict[str, float]:
+            return {
+                "planned": planner.planned,
+                "queued": dispatcher.queued,
+                "dispatches": dispatcher.statements,
+                "sweeps": sweeper.rounds,
+                "orphans": sweeper.orphans,
+            }
+
+        loops = Supervisor("scheduler", patience=PATIENCE_SECONDS)
+        Presence(runtime, loops, "scheduler", figures=figures)
         loops.add("reconciler", Reconciler(runtime, using).run)
         loops.add("evidence", partial(inbox.settle, runtime, install))
-        loops.add("sweeper", Sweeper(runtime, {kind: t.grace for kind, t in using.items()}).run)
+        loops.add("sweeper", sweeper.run)
         loops.add("retention", Retention(runtime).run)
         loops.add("fill", dispatcher.fill)
         loops.add("recount", dispatcher.recount)

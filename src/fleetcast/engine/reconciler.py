@@ -41,15 +41,16 @@ class Reconciler:
         while not stop.is_set():
             beat()
             try:
-                await self.run_once()
+                await self.run_once(beat)
             except (Unavailable, SendError) as error:
                 log.warning("doubts wait", error=str(error))
             await pause(stop, TICK_SECONDS)
 
-    async def run_once(self) -> int:
+    async def run_once(self, beat: Beat = lambda: None) -> int:
         """Settle what can be settled now; returns how many were."""
         settled, after = 0, 0
         while True:
+            beat()
             async with self._runtime.db.connection() as connection:
                 doubts = await doubt.in_doubt(connection, after, CHUNK)
             for kind, transport in self._transports.items():

@@ -44,6 +44,10 @@ class Results:
         self.taken = 0
         """Results so far; the last of them is committed when `committed` has come so far."""
         self.committed = 0
+        self.commits = 0
+        """Group commits that took them."""
+        self.resumed = 0
+        """How often a commit came through again after the database had not taken one."""
 
     def __len__(self) -> int:
         return len(self._sent) + len(self._other)
@@ -75,6 +79,7 @@ class Results:
                     await pause(stop, GATHER_SECONDS)
                 try:
                     await self._commit(line)
+                    self.resumed += self.stuck
                     self.stuck, failing_since = False, None
                 except Unavailable as error:
                     failing_since = failing_since or loop.time()
@@ -101,6 +106,7 @@ class Results:
             matched = await line.run(write_sent)
             del self._sent[: len(sent)]
             self.committed += len(sent)
+            self.commits += 1
             if matched < len(sent):
                 log.info("late results kept as evidence", results=len(sent) - matched)
         if other:
@@ -111,6 +117,7 @@ class Results:
             await line.run(write_other)
             del self._other[: len(other)]
             self.committed += len(other)
+            self.commits += 1
         if not len(self):
             self._paced.difference_update(paced)
 

@@ -55,6 +55,7 @@ class Retention:
         if settings.keep_events_days:
             keep = timedelta(days=settings.keep_events_days)
             await self._events(keep, stop, beat)
+            beat()
             async with self._runtime.db.transaction() as connection:
                 await retention.delete_imports(connection, keep)
 

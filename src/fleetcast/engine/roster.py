@@ -34,13 +34,14 @@ class Roster:
         self.lanes = lanes
         self.due = asyncio.Event()
         """Set when a lane may have become due."""
-        self.orphans: dict[int, int] = {}
+        self.owned: set[int] = set()
+        """Shards of ours whose orphans are known; until then nothing may open a lane of theirs."""
+        self._orphans: dict[int, int] = {}
         """Message an earlier owner left in `sending` → its device."""
         self._db = db
         self._transports = transports
         self._spool = spool
         self._kind_of: dict[int, TransportKind] = {}
-        self._owned: set[int] = set()
         self._leaving: dict[int, list[Lane]] = {}
         """Shard that is being given back → its lanes, which start nothing more."""
 
@@ -49,25 +50,34 @@ class Roster:
         kind = self._kind_of.get(lane.id)
         return None if kind is None else self._transports[kind]
 
-    async def adopt(self, gained: set[int]) -> None:
+    async def adopt(self, gained: set[int]) -> bool:
         """A new owner first learns what an earlier one left: open attempts, and each device's last send.
 
-        Raises Unavailable; adopting once more does no harm.
+        Returns whether there was something in the spool. Raises Unavailable; adopting once more does no harm.
         """
+        self.owned -= gained
+        for lane in self.lanes.of_shards(gained):  # before anything is awaited: claims go on meanwhile
+            self.lanes.block(lane)
         await failpoints.passing(failpoints.Point.LEASE_TAKEN)
         async with self._db.connection() as connection:
-            await self._spool.replay(connection)
+            replayed = bool(await self._spool.replay(connection))
             for shard in sorted(gained):
-                self._owned.add(shard)
                 orphans = await shards.orphans(connection, [shard])
-                for device, messages in orphans.items():
-                    self.orphans.update(dict.fromkeys(messages, device))
-                await self.place(await shards.lanes(connection, [shard]), blocked=orphans.keys())
+                rows = await shards.lanes(connection, [shard])
+                await self._open(rows, blocked=orphans.keys())
+                for device, messages in orphans.items():  # only now: what is settled opens a lane that is there
+                    self._orphans.update(dict.fromkeys(messages, device))
+                now = asyncio.get_running_loop().time()
+                for row in rows:
+                    if row.id not in orphans:  # others may have sent for it since it was ours
+                        self.lanes.unblock(row.id, float("-inf") if row.rested is None else now - row.rested)
+                self.owned.add(shard)
         gc.freeze()  # lanes stay for as long as the lease: walking over 100,000 of them would hold up every claim
+        return replayed
 
     def leave(self, leaving: set[int]) -> None:
         """Start nothing more for the devices of these shards."""
-        self._owned -= leaving
+        self.owned -= leaving
         for shard in leaving:
             self._leaving[shard] = self.lanes.of_shards([shard])
             for lane in self._leaving[shard]:
@@ -79,17 +89,20 @@ class Roster:
 
     async def lose(self, lost: set[int]) -> None:
         """Let the devices of these shards go."""
-        self._owned -= lost
-        for shard in lost:
-            for lane in self._leaving.pop(shard, None) or self.lanes.of_shards([shard]):
-                await self._drop(lane.id)
+        self.owned -= lost
+        gone = [lane for shard in lost for lane in self._leaving.pop(shard, None) or self.lanes.of_shards([shard])]
+        for lane in gone:  # before anything is awaited: claims go on meanwhile
+            self.lanes.close(lane.id)
+        for lane in gone:
+            await self._drop(lane.id)
 
-    async def place(self, rows: Iterable[LaneRow], blocked: Container[int] = ()) -> None:
-        """Bring lanes and sessions up to what stands in these rows."""
+    async def place(self, rows: Iterable[LaneRow]) -> None:
+        """Bring lanes and sessions up to what stands in these rows. Rows of shards that are not ours are left out."""
+        await self._open([row for row in rows if row.shard in self.owned])
+
+    async def _open(self, rows: Iterable[LaneRow], blocked: Container[int] = ()) -> None:
         now = asyncio.get_running_loop().time()
         for row in rows:
-            if row.shard not in self._owned:  # given back since the row was read
-                continue
             kind = TransportKind(row.transport)
             transport = self._transports.get(kind)
             if not row.wants_session or transport is None:
@@ -98,7 +111,8 @@ class Roster:
             ended = now - row.rested if row.rested is not None else float("-inf")
             pace = Pace(row.min_delay, row.max_delay)
             lane = self.lanes.open(row.id, row.shard, pace, ended=ended, ready=row.is_ready, now=now)
-            lane.blocked = lane.blocked or row.id in blocked
+            if row.id in blocked:
+                self.lanes.block(lane)
             if row.id not in self._kind_of:
                 self._kind_of[row.id] = kind
                 phone = None if row.phone is None else Phone(row.phone)
@@ -113,12 +127,13 @@ class Roster:
 
     async def settle_orphans(self, connection: Connection) -> None:
         """Open the lanes whose earlier attempts have been settled meanwhile."""
-        if not self.orphans:
+        asked = dict(self._orphans)  # more may come meanwhile
+        if not asked:
             return
-        left = await shards.still_sending(connection, list(self.orphans))
-        done = {message: device for message, device in self.orphans.items() if message not in left}
-        self.orphans = {m: d for m, d in self.orphans.items() if m in left}
+        left = await shards.still_sending(connection, list(asked))
+        done = {message: device for message, device in asked.items() if message not in left}
+        self._orphans = {m: d for m, d in self._orphans.items() if m not in done}
         now = asyncio.get_running_loop().time()
-        for device in set(done.values()) - set(self.orphans.values()):
+        for device in set(done.values()) - set(self._orphans.values()):
             self.lanes.unblock(device, now)
         self.due.set()

@@ -7,8 +7,6 @@ all lanes, and a task exists only while an attempt waits for its answer.
 """
 
 import asyncio
-import os
-import socket
 from collections.abc import Mapping
 from random import Random
 
@@ -19,9 +17,11 @@ from fleetcast.domain.device import TransportKind
 from fleetcast.domain.identifiers import Phone, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
 from fleetcast.engine.attempts import Attempts, Contents, Ended
+from fleetcast.engine.counters import SenderCounters
 from fleetcast.engine.intake import Intake
 from fleetcast.engine.lanes import Lane, Lanes, Start
 from fleetcast.engine.leases import Leases
+from fleetcast.engine.presence import process_name
 from fleetcast.engine.results import Results
 from fleetcast.engine.roster import Roster
 from fleetcast.engine.spool import Spool
@@ -48,18 +48,14 @@ GATHER_SECONDS = 0.004
 DRAIN_SECONDS = 10.0
 
 
-def sender_name() -> str:
-    """A name no other process has had: host, pid and four random characters."""
-    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(2).hex()}"
-
-
 class Sender:
     """One sender process."""
 
     def __init__(
         self, runtime: Runtime, transports: Mapping[TransportKind, Transport], install: str, node: str, random: Random
     ) -> None:
-        self.name = sender_name()
+        self.name = process_name()
+        self._counters = SenderCounters()
         self._runtime = runtime
         self._install = install
         self._lanes = Lanes(random)
@@ -76,12 +72,25 @@ class Sender:
         self._due = self.roster.due
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
+    def figures(self) -> dict[str, float]:
+        """What this sender measures of itself, by name."""
+        due = self._lanes.next_due()
+        return self._counters.figures() | {
+            "results": self.results.committed,
+            "result_commits": self.results.commits,
+            "resumes:results": self.results.resumed,
+            "under_way": len(self._under_way),
+            "leases_held": len(self.leases.epochs),
+            "overdue": 0.0 if due is None else max(0.0, round(asyncio.get_running_loop().time() - due, 3)),
+        }
+
     # -- shards: what leases are told to do with them
 
     async def gained(self, shards: set[int]) -> None:
         """Take over the devices of these shards. Raises Unavailable."""
         self._hints.own(sorted(self.leases.epochs.keys() | shards))
-        await self.roster.adopt(shards)
+        self._counters.spool_resumed += await self.roster.adopt(shards)
+        self._counters.leases_gained += len(shards)
         self.intake.look_again()
 
     async def leaving(self, shards: set[int]) -> None:
@@ -98,6 +107,7 @@ class Sender:
     async def lost(self, shards: set[int]) -> None:
         """Let the devices of these shards go."""
         await self.roster.lose(shards)
+        self._counters.leases_lost += len(shards)
         for shard in shards:
             self._last_result.pop(shard, None)
         self._hints.own(sorted(self.leases.epochs))
@@ -156,8 +166,12 @@ class Sender:
             return
         received_at = asyncio.get_running_loop().time()
         lane_of = {s.message: s.lane for s in mine}
+        self._counters.claims += len(claimed)
+        self._counters.claim_commits += bool(claimed)
         for row in claimed:
-            self._begin(row, lane_of.pop(row.id), received_at)
+            lane = lane_of.pop(row.id)
+            self._counters.lateness.note(received_at - lane.due)
+            self._begin(row, lane, received_at)
         for lane in lane_of.values():  # a stale hint, a pause, a stop word, a fence: the guard said no
             self._lanes.refused(lane)
 
@@ -166,27 +180,28 @@ class Sender:
         starts = {s.message: s for batch in self._uncertain.values() for s in batch}
         epochs = list(self._uncertain)
 
-        async def look(connection: Connection) -> list[tuple[int, int, int]]:
-            return await shards.uncertain_claims(connection, list(starts), epochs)
+        async def look(connection: Connection) -> tuple[float, list[tuple[int, int, int]]]:
+            committed = await shards.uncertain_claims(connection, list(starts), epochs)
+            return await shards.unix_now(connection), committed
 
         try:
-            committed = await line.run(look)
+            now, committed = await line.run(look)
         except Unavailable:
             return False
         self._uncertain.clear()
-        async with self._runtime.db.connection() as connection:
-            now = await shards.unix_now(connection)
+        self._counters.claims_resumed += 1
         for message, attempt, epoch in committed:
             self._give_back(message, attempt, epoch, now, "claim_unanswered", starts[message].lane)
-        for start in starts.values():
-            self._lanes.refused(start.lane)
+        for start in starts.values():  # in the table it was an attempt, if a sweeper was quicker than we
+            self._lanes.finished(start.lane, asyncio.get_running_loop().time())
+            start.lane.missed = True
         return True
 
     def _give_back(self, message: int, attempt: int, epoch: int, now: float, code: str, lane: Lane) -> None:
         """A claim that is committed and of which certainly nothing left. `now`: database time in Unix seconds."""
         after, reason = MessageStatus.PENDING, Reason.RELEASED
         result = OtherResult(message, attempt, epoch, after, reason, Outcome.NOT_SENT, code, now)
-        self.results.put(Ended(result), lane.id, paced=False)
+        self.results.put(Ended(result), lane.id, paced=lane.pace.max_delay > 0)
 
     def _begin(self, row: Claimed, lane: Lane, received_at: float) -> None:
         transport = self.roster.transport_of(lane)
@@ -202,15 +217,25 @@ class Sender:
             ended = await self._attempts.run(transport, row, received_at)
         except asyncio.CancelledError:  # the process must end: the answer may still come, but not to us
             ended = self._attempts.unanswered(row, received_at)
-        del self._under_way[row.id]
         self._lanes.finished(lane, asyncio.get_running_loop().time())
         self.results.put(ended, lane.id, paced=lane.pace.max_delay > 0)
         self._due.set()
-        if ended.suppress:
-            async with self._runtime.db.transaction() as connection:
-                await suppress(
-                    connection, WorkspaceId(row.workspace), Phone(row.recipient), "provider", "refused at WhatsApp"
-                )
+        try:
+            if ended.suppress:
+                await self._suppress(WorkspaceId(row.workspace), Phone(row.recipient))
+        finally:
+            del self._under_way[row.id]
+
+    async def _suppress(self, workspace: WorkspaceId, person: Phone) -> None:
+        """What the provider said once it will not say again: tried until the database takes it."""
+        while True:
+            try:
+                async with self._runtime.db.transaction() as connection:
+                    await suppress(connection, workspace, person, "provider", "refused at WhatsApp")
+                return
+            except Unavailable as error:
+                log.warning("a suppression waits for the database", error=str(error))
+                await asyncio.sleep(0.5)
 
     async def _drain(self) -> None:
         """After the last claim: wait a bounded time for answers; what has none is in doubt."""

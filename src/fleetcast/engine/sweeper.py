@@ -40,6 +40,10 @@ class Sweeper:
         self._runtime = runtime
         self._grace = dict(grace)
         self._requeued: frozenset[int] = frozenset()
+        self.rounds = 0
+        """Rounds that came to their end."""
+        self.orphans = 0
+        """Rows that lost senders had left in `sending`, found and put in doubt."""
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
         """Sweep every second, and at once when a campaign changed."""
@@ -55,9 +59,9 @@ class Sweeper:
 
     async def run_once(self, beat: Beat = lambda: None) -> None:
         """Every duty once."""
-        await self.recover_orphans()
-        await self.requeue_abandoned()
-        await self.requeue_strays()
+        for duty in (self.recover_orphans, self.requeue_abandoned, self.requeue_strays):
+            beat()
+            await duty()
         for device in await self._ask(sweeping.removed_devices):
             beat()
             skipped = await self._drain(transitions.skip_removed, device, beat)
@@ -68,6 +72,7 @@ class Sweeper:
             await self._settle(campaign, beat)
         async with self._runtime.db.transaction() as connection:
             await sweeping.fold_tallies(connection, FOLD_ROWS)
+        self.rounds += 1
 
     async def recover_orphans(self) -> int:
         """T5: rows in `sending` whose owner is superseded or gone beyond grace are in doubt now."""
@@ -79,6 +84,7 @@ class Sweeper:
             if found:
                 await failpoints.passing(failpoints.Point.SWEEPER_ORPHANED)
             await shards.recovered(connection, epochs)
+        self.orphans += len(found)
         if found:
             log.warning("senders were lost in mid-attempt", messages=len(found))
         return len(found)

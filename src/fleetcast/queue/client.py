@@ -11,6 +11,8 @@ from fleetcast.queue.keys import Keys
 
 Client = redis.Redis
 
+ANSWER_SECONDS = 5.0
+"""Longer than any blocking read here asks the server to wait."""
 MINIMUM_VERSION = 6
 """We speak RESP3, which came with Redis 6."""
 
@@ -22,9 +24,11 @@ def server_name(url: str) -> str:
 
 
 def connect(url: str) -> Client:
-    """A client that connects on first use. Blocking reads need no time-out of their own: the caller bounds them."""
+    """A client that connects on first use and takes `ANSWER_SECONDS` of silence for the loss of its connection."""
     try:
-        return redis.from_url(url, protocol=3, socket_connect_timeout=5, health_check_interval=15)
+        return redis.from_url(
+            url, protocol=3, socket_connect_timeout=5, socket_timeout=ANSWER_SECONDS, health_check_interval=15
+        )
     except ValueError as error:
         raise ConfigurationError(f"REDIS_URL cannot be read: {error}.") from None
 

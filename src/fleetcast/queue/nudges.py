@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import structlog
 from redis.exceptions import RedisError
 
-from fleetcast.queue.client import Client
+from fleetcast.queue.client import ANSWER_SECONDS, Client
 from fleetcast.queue.keys import Keys
 
 log = structlog.get_logger()
@@ -61,12 +61,14 @@ async def listening(client: Client, keys: Keys, who: str) -> AsyncIterator["Ears
 
 
 class Ears:
-    """One subscription."""
+    """One subscription. A listener hears nothing most of the time, so it asks whether anybody is still there."""
 
     def __init__(self, pubsub: "object", channel: str) -> None:
         self._pubsub = pubsub
         self._channel = channel
         self._subscribed = False
+        self._heard_at = 0.0
+        self._asked = False
 
     async def next(self, timeout: float) -> dict[str, list[int]] | None:
         """The next nudge, or None after `timeout` seconds, or at once when Redis was lost and came back."""
@@ -75,14 +77,19 @@ class Ears:
             if not self._subscribed:
                 await pubsub.subscribe(self._channel)  # type: ignore[attr-defined]
                 self._subscribed = True
+                self._heard_at, self._asked = asyncio.get_running_loop().time(), False
                 return None
+            await self._check()
             message = await pubsub.get_message(timeout=timeout)  # type: ignore[attr-defined]
         except (RedisError, OSError, TimeoutError) as error:
             self._subscribed = False
             log.warning("no nudges for now", channel=self._channel, error=type(error).__name__)
             await asyncio.sleep(min(timeout, 1.0))
             return None
-        if not message or message.get("type") != "message":
+        if not message:
+            return None
+        self._heard_at, self._asked = asyncio.get_running_loop().time(), False
+        if message.get("type") != "message":
             return None
         try:
             told = json.loads(message["data"])
@@ -90,3 +97,12 @@ class Ears:
         except (ValueError, TypeError, AttributeError):
             log.warning("a nudge that cannot be read was dropped", channel=self._channel)
             return None
+
+    async def _check(self) -> None:
+        quiet = asyncio.get_running_loop().time() - self._heard_at
+        if quiet > 2 * ANSWER_SECONDS:
+            await self._pubsub.aclose()  # type: ignore[attr-defined]
+            raise TimeoutError("nobody answers on this subscription")
+        if quiet > ANSWER_SECONDS and not self._asked:
+            self._asked = True
+            await self._pubsub.ping()  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ Separate from the loop that reads transports, so that the same rules serve a web
 function may be repeated with the same events: nothing happens twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from fleetcast.domain.consent import is_stop_word
@@ -95,10 +95,14 @@ async def _reply(runtime: Runtime, reply: Reply) -> None:
             )
 
 
-async def settle_waiting(runtime: Runtime, install: str) -> int:
-    """Try to match what came too early or was refused by a guard. Returns how many rows were settled."""
+async def settle_waiting(runtime: Runtime, install: str, beat: Callable[[], None] = lambda: None) -> int:
+    """Try to match what came too early or was refused by a guard. Returns how many rows were settled.
+
+    `beat` is called before each chunk: many may wait after a long time without the database.
+    """
     settled, after = 0, 0
     while True:
+        beat()
         async with runtime.db.transaction() as connection:
             rows = await inbox.waiting(connection, after, WAITING_CHUNK)
             effects = await _settle(connection, install, rows)

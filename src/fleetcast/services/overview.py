@@ -17,8 +17,9 @@ from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.domain.message import MessageStatus
 from fleetcast.errors import NotFound
 from fleetcast.runtime import Runtime
+from fleetcast.services.liveness import Trouble, troubles
 from fleetcast.store import overview as store
-from fleetcast.store import workspaces
+from fleetcast.store import processes, workspaces
 from fleetcast.store.connection import Connection
 from fleetcast.store.overview import CampaignRow, DeviceRow, TallyRow
 from fleetcast.store.workspaces import Workspace
@@ -134,6 +135,8 @@ class Overview:
     fleet: Fleet
     needs: tuple[Need, ...]
     has_leads: bool
+    troubles: tuple[Trouble, ...] = ()
+    """Processes of the installation that do not do their work."""
 
     @property
     def running(self) -> int:
@@ -277,6 +280,7 @@ async def overview(runtime: Runtime, workspace_id: WorkspaceId, meter: Meter | N
             fleet=fleet,
             needs=await _needs(connection, workspace_id, fleet, [*busy, *(lines[r.id] for r in resting)]),
             has_leads=bool(statuses) or await store.has_leads(connection, workspace_id),
+            troubles=tuple(troubles(await processes.known(connection))),
         )
 
 

@@ -1,4 +1,5 @@
-"""Whether this process can do its work now: both servers answer and the schema is the one the code was written for.
+"""Whether Fleetcast can do its work now: both servers answer, the schema is the one the code was written for, and no
+process stands still.
 
 Separate from the page that reports it because load balancers, the doctor and the dashboard ask the same question.
 """
@@ -8,7 +9,8 @@ import asyncio
 from fleetcast.errors import FleetcastError
 from fleetcast.queue import client as queue
 from fleetcast.runtime import Runtime
-from fleetcast.store import health, schema
+from fleetcast.services.liveness import troubles
+from fleetcast.store import health, processes, schema
 
 ANSWER_WITHIN = 5.0
 """Seconds a server has to answer."""
@@ -28,8 +30,15 @@ async def _redis(runtime: Runtime) -> str | None:
     return None
 
 
+async def _processes(runtime: Runtime) -> dict[str, str]:
+    async with runtime.db.connection() as connection:
+        return {trouble.process: str(trouble) for trouble in troubles(await processes.known(connection))}
+
+
 async def problems(runtime: Runtime) -> dict[str, str]:
-    """What stands in the way, by server (`postgresql`, `redis`), as sentences without secrets. Empty: ready."""
+    """What stands in the way, by server (`postgresql`, `redis`) or by name of a process, as sentences without secrets.
+    Empty: ready. By which rule a process is named is said in `liveness`.
+    """
     found: dict[str, str] = {}
     for name, ask in (("postgresql", _database), ("redis", _redis)):
         try:
@@ -41,4 +50,10 @@ async def problems(runtime: Runtime) -> dict[str, str]:
             trouble = f"No answer within {ANSWER_WITHIN:.0f} seconds."
         if trouble:
             found[name] = trouble
+    if "postgresql" not in found:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                found |= await _processes(runtime)
+        except (FleetcastError, TimeoutError):
+            found["postgresql"] = "The server does not say which processes run."
     return found

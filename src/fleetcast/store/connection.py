@@ -25,6 +25,10 @@ T = TypeVar("T")
 
 MINIMUM_VERSION = (15, 0)
 
+ANSWER_SECONDS = 10.0
+"""How long a process that stays waits for an answer: a connection may be half open, and silence would last for ever."""
+CLOSE_SECONDS = 5.0
+
 HOT_SESSION = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -42,10 +46,16 @@ _LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # no disk, no memory, no connection left
+    asyncpg.PostgresSystemError,  # its disk fails
+    asyncpg.ReadOnlySQLTransactionError,  # a standby took its place
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a statement met the remains of one that was just being torn down
+    TimeoutError,
 )
 """What the driver raises when the server goes away, or asks for another try, in the middle of our own code."""
 _TROUBLE = (*_LOST, OSError, TimeoutError)
@@ -76,14 +86,24 @@ def reachable(name: str, trouble: tuple[type[Exception], ...] = _TROUBLE) -> Ite
         raise ConfigurationError(f"DATABASE_URL, which names {name}, cannot be used: {error}.") from None
     except socket.gaierror as error:
         raise Unavailable(f"PostgreSQL at {name}: no such host is known. Correct DATABASE_URL, or wait.") from error
-    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
-        raise Unavailable("Two changes met at the same rows, and this one was undone: try again.") from error
     except trouble as error:
         if "rejected SSL upgrade" in str(error):
             raise ConfigurationError(
                 f"PostgreSQL at {name} does not speak TLS: turn it on there, or take sslmode out of DATABASE_URL."
             ) from None
-        raise Unavailable(f"PostgreSQL at {name} does not answer ({type(error).__name__}).") from error
+        raise Unavailable(_sentence(name, error)) from error
+
+
+def _sentence(name: str, error: Exception) -> str:
+    if isinstance(error, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
+        return "Two changes met at the same rows, and this one was undone: try again."
+    if isinstance(error, asyncpg.DiskFullError):
+        return f"PostgreSQL at {name} has no space left on its disk: make room there. Until then everything waits."
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+        return f"PostgreSQL at {name} takes no changes: point DATABASE_URL at the primary, or wait."
+    if isinstance(error, TimeoutError | asyncpg.QueryCanceledError | asyncpg.LockNotAvailableError):
+        return f"PostgreSQL at {name} does not answer in time ({type(error).__name__})."
+    return f"PostgreSQL at {name} does not answer ({type(error).__name__})."
 
 
 _decode_json = json.JSONDecoder().raw_decode
@@ -98,27 +118,42 @@ async def _prepare_connection(connection: asyncpg.Connection) -> None:
 
 
 class Database:
-    """One PostgreSQL database. Open with `async with Database(dsn)`."""
+    """One PostgreSQL database. Open with `async with Database(dsn)`.
 
-    def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
+    `patience` bounds each statement of the pool, in seconds; None where a person waits and may press Ctrl-C.
+    """
+
+    def __init__(self, dsn: str, *, pool_size: int = 8, patience: float | None = None) -> None:
         self.dsn = dsn
         self.name = server_name(dsn)
         self._pool_size = pool_size
+        self._patience = patience
         self._pool: asyncpg.Pool | None = None
 
     async def __aenter__(self) -> Self:
         with reachable(self.name):
             self._pool = await asyncpg.create_pool(
-                self.dsn, min_size=0, max_size=self._pool_size, init=_prepare_connection, timeout=10
+                self.dsn,
+                min_size=0,
+                max_size=self._pool_size,
+                init=_prepare_connection,
+                timeout=10,
+                command_timeout=self._patience,
             )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.terminate() if kind is not None else await self._pool.close()
-            self._pool = None
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        if kind is not None:
+            pool.terminate()
+            return
+        with contextlib.suppress(TimeoutError):  # it has dropped what does not answer
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await pool.close()
 
     @property
     def pool(self) -> asyncpg.Pool:
@@ -135,8 +170,15 @@ class Database:
         try:
             with reachable(self.name, _LOST):
                 yield connection
+        except Unavailable:
+            # The others may be as dead as this one; each would cost whoever gets it the same wait.
+            with contextlib.suppress(asyncpg.InterfaceError):  # the pool has it back: it saw the end before we did
+                connection.terminate()
+            await self.pool.expire_connections()
+            raise
         finally:
-            await self.pool.release(connection, timeout=10)
+            with contextlib.suppress(*_TROUBLE):  # it was dropped then, and what was asked of it has its answer
+                await self.pool.release(connection, timeout=CLOSE_SECONDS)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -149,36 +191,70 @@ class Database:
         named = {"application_name": application}
         with reachable(self.name):
             connection: asyncpg.Connection = await asyncpg.connect(self.dsn, server_settings=named, timeout=10)
-            await _prepare_connection(connection)
-            if hot:  # not while connecting: a pooler in session mode takes no settings there
-                await connection.execute("; ".join(f"SET {name} = {value}" for name, value in HOT_SESSION.items()))
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await _prepare_connection(connection)
+                    if hot:  # not while connecting: a pooler in session mode takes no settings there
+                        settings = (f"SET {name} = {value}" for name, value in HOT_SESSION.items())
+                        await connection.execute("; ".join(settings))
+            except BaseException:
+                connection.terminate()
+                raise
         return connection
+
+
+# A statement whose connection was lost may still be at work on the server, behind a lock or a slow disk.
+_END_BACKEND = """
+SELECT bool_and(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE pid = $1 AND application_name = $2"""
 
 
 class Line:
     """One connection of a loop's own, made anew when it was lost.
 
     A failure is reported as `Unavailable` and never repeated here: only the caller knows whether what was asked may
-    have happened, and whether asking twice is harmless.
+    have happened, and whether asking twice is harmless. But when the next `run` asks, it is decided: whatever an
+    earlier connection had under way has been committed by then, or never will be. `patience`: seconds for one `run`.
     """
 
-    def __init__(self, db: Database, *, hot: bool, application: str) -> None:
+    def __init__(self, db: Database, *, hot: bool, application: str, patience: float = ANSWER_SECONDS) -> None:
         self._db = db
         self._hot = hot
         self._application = application
+        self._patience = patience
         self._connection: asyncpg.Connection | None = None
+        self._backend = 0
+        self._left_behind = 0
+        """The server's process of a connection that was lost in the middle of a statement."""
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` on the connection, connecting first if need be."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._db.dedicated(hot=self._hot, application=self._application)
         try:
             with reachable(self._db.name):
-                return await work(self._connection)
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await self._connect()
+                async with asyncio.timeout(self._patience):
+                    return await work(self._connection)
         except Unavailable:
-            self._connection.terminate()
-            self._connection = None
+            if self._connection is not None:
+                self._left_behind = self._backend
+                self._connection.terminate()
+                self._connection = None
             raise
+
+    async def _connect(self) -> asyncpg.Connection:
+        connection = await self._db.dedicated(hot=self._hot, application=self._application)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                backend = await connection.fetchval("SELECT pg_backend_pid()")  # the driver may know a pooler's number
+                if self._left_behind and self._left_behind != backend:
+                    ended = await connection.fetchval(_END_BACKEND, self._left_behind, self._application)
+                    if ended is False:
+                        raise Unavailable(f"PostgreSQL at {self._db.name} is still at work for a lost connection.")
+        except BaseException:
+            connection.terminate()
+            raise
+        self._backend, self._left_behind = backend, 0
+        return connection
 
     async def close(self) -> None:
         """Close politely, or drop what does not answer."""

@@ -8,6 +8,7 @@ Who is chosen is said in `store.audience`; nothing here adds a condition to it.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from fleetcast.domain.identifiers import CampaignId, DeviceId, WorkspaceId
 from fleetcast.domain.message import PRIORITY_CAMPAIGN
@@ -59,7 +60,7 @@ made AS (
 tally AS (
   INSERT INTO campaign_tallies (campaign_id, counter, n)
   SELECT $7::bigint, 'pending', count(*) FROM made HAVING count(*) > 0)
-SELECT ARRAY(SELECT DISTINCT device_id FROM made) AS devices,
+SELECT ARRAY(SELECT DISTINCT device_id FROM made) AS devices, (SELECT count(*) FROM made) AS n,
   ARRAY(SELECT id FROM made WHERE {missing("variables", "$13::text[]")}) AS lacking"""
 
 
@@ -91,6 +92,13 @@ class Newcomer:
     campaign_id: CampaignId
     device_id: DeviceId
     leads_version: int
+
+
+class Planned(NamedTuple):
+    """What a window gave: rows that are new, and the devices they are of."""
+
+    rows: int
+    devices: list[DeviceId]
 
 
 async def start_due(connection: Connection) -> list[CampaignId]:
@@ -134,8 +142,8 @@ async def windows(
 
 async def plan_window(
     connection: Connection, campaign: Campaign, after: int, upto: int, device_id: DeviceId | None = None
-) -> list[DeviceId]:
-    """Plan the leads behind `after` up to `upto`, of one device or of all; returns the devices that got rows.
+) -> Planned:
+    """Plan the leads behind `after` up to `upto`, of one device or of all.
 
     A transaction of its own, while another one holds the campaign by `take`: no edit comes in between.
     """
@@ -161,7 +169,7 @@ async def plan_window(
     assert row is not None
     if row["lacking"]:
         await transitions.skip_missing_variable(connection, row["lacking"])
-    return [DeviceId(d) for d in row["devices"]]
+    return Planned(row["n"], [DeviceId(d) for d in row["devices"]])
 
 
 async def advance(connection: Connection, campaign_id: CampaignId, planned: Windows) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fleetcast.store.connection import Connection
+from fleetcast.store.connection import Connection, Row
 
 BEAT = """
 INSERT INTO processes (name, kind, node, stuck, figures) VALUES ($1, $2, $3, $4, $5)
@@ -22,12 +22,18 @@ SHARING = """
 SELECT name, node FROM processes
 WHERE kind = 'sender' AND leasing_at > fleetcast_now() - $1::interval ORDER BY name"""
 
-ALIVE = """
-SELECT name, kind, node, started_at, stuck, figures FROM processes
-WHERE beaten_at > fleetcast_now() - $1::interval ORDER BY kind, name"""
+_DESCRIBED = """name, kind, node, started_at, stuck, figures,
+  extract(epoch FROM fleetcast_now() - beaten_at)::float8 AS silent"""
+KNOWN = f"SELECT {_DESCRIBED} FROM processes ORDER BY kind, name"
+ALIVE = f"SELECT {_DESCRIBED} FROM processes WHERE beaten_at > fleetcast_now() - $1::interval ORDER BY kind, name"
 
+WITHDRAW = "UPDATE processes SET leasing_at = NULL WHERE name = $1"
 LEAVE = "DELETE FROM processes WHERE name = $1"
-FORGET = "DELETE FROM processes WHERE greatest(beaten_at, leasing_at) < fleetcast_now() - $1::interval"
+# The last of its kind is never forgotten: somebody has to come in its place, or nobody does its work.
+FORGET = """
+DELETE FROM processes gone WHERE greatest(gone.beaten_at, gone.leasing_at) < fleetcast_now() - $1::interval
+  AND EXISTS (SELECT FROM processes other WHERE other.kind = gone.kind
+    AND other.beaten_at > fleetcast_now() - $1::interval)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Process:
     stuck: tuple[str, ...]
     """Loops that have stood still for too long."""
     figures: Mapping[str, float]
+    silent: float
+    """Seconds since it was last heard of."""
 
 
 async def beat(
@@ -60,10 +68,23 @@ async def sharing(connection: Connection, seconds: float) -> list[tuple[str, str
     return [(row["name"], row["node"]) for row in await connection.fetch(SHARING, timedelta(seconds=seconds))]
 
 
+async def withdraw(connection: Connection, name: str) -> None:
+    """This sender takes no part in sharing any more."""
+    await connection.execute(WITHDRAW, name)
+
+
 async def alive(connection: Connection, seconds: float) -> list[Process]:
     """Processes that were heard of within so many seconds."""
-    rows = await connection.fetch(ALIVE, timedelta(seconds=seconds))
-    return [Process(r[0], r[1], r[2], r[3], tuple(r[4]), r[5]) for r in rows]
+    return [_read(row) for row in await connection.fetch(ALIVE, timedelta(seconds=seconds))]
+
+
+async def known(connection: Connection) -> list[Process]:
+    """Processes that did not stop cleanly, whether they live or not, as far as they are not forgotten."""
+    return [_read(row) for row in await connection.fetch(KNOWN)]
+
+
+def _read(row: Row) -> Process:
+    return Process(row[0], row[1], row[2], row[3], tuple(row[4]), row[5], row[6])
 
 
 async def leave(connection: Connection, name: str) -> None:
@@ -72,5 +93,5 @@ async def leave(connection: Connection, name: str) -> None:
 
 
 async def forget(connection: Connection, seconds: float) -> None:
-    """Forget processes that have not been heard of for so long: they did not stop cleanly."""
+    """Forget processes that were not heard of for so long and have been replaced by others of their kind."""
     await connection.execute(FORGET, timedelta(seconds=seconds))

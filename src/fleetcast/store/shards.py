@@ -52,7 +52,7 @@ SELECT id FROM shards WHERE (owner IS NULL AND epoch > 0 OR owner IS NOT NULL)
 _LANE = """
 SELECT d.id, d.shard_id, d.transport, d.phone, d.min_delay, d.max_delay, d.is_ready,
   d.state NOT IN ('unpaired', 'logged_out', 'banned') AND d.deleted_at IS NULL AS wants_session,
-  extract(epoch FROM fleetcast_now() - d.last_send_at)::float8 AS rested
+  extract(epoch FROM greatest(fleetcast_now(), d.last_send_at) - d.last_send_at)::float8 AS rested
 FROM devices d"""
 LANES = f"{_LANE} WHERE d.shard_id = ANY ($1::smallint[]) AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))"
 ORDERED = f"{_LANE} WHERE d.ordered_at > fleetcast_now() - $2::interval AND d.shard_id = ANY ($1::smallint[])"
@@ -102,7 +102,9 @@ PACES = "SELECT id, min_delay, max_delay FROM campaigns WHERE id = ANY ($1::bigi
 
 
 class LaneRow(NamedTuple):
-    """A device as its owner needs it. `rested`: seconds since its last attempt ended, by database time."""
+    """A device as its owner needs it. `rested`: seconds since its last attempt ended, by database time; 0 where its
+    clock was set back meanwhile, so that a device rests for its delay and not for as long as the clock was wrong.
+    """
 
     id: int
     shard: int

@@ -105,11 +105,18 @@ async def _unknown_error(request: Request, error: Exception) -> HTMLResponse:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its own signal handlers (the process has one owner of signals), and saying when it listens."""
+    """Uvicorn without its own signal handlers (the process has one owner of signals), saying when it listens and that
+    it moves.
+    """
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], beat: Callable[[], None]) -> None:
         super().__init__(config)
         self._tell = started
+        self._beat = beat
+
+    async def on_tick(self, counter: int) -> bool:
+        self._beat()
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -120,8 +127,15 @@ class _Server(uvicorn.Server):
         self._tell()
 
 
-async def serve(runtime: Runtime, stop: asyncio.Event, *, ready: Callable[[str], None] | None = None) -> None:
-    """Serve the dashboard until `stop` is set. `ready` is given the address once it listens (port 0: a free one).
+async def serve(
+    runtime: Runtime,
+    stop: asyncio.Event,
+    *,
+    ready: Callable[[str], None] | None = None,
+    beat: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve the dashboard until `stop` is set. `ready` is given the address once it listens (port 0: a free one);
+    `beat` is called several times a second while it serves.
 
     Raises ConfigurationError when the port or the address cannot be had.
     """
@@ -146,7 +160,7 @@ async def serve(runtime: Runtime, stop: asyncio.Event, *, ready: Callable[[str],
         server_header=False,
         timeout_graceful_shutdown=STOP_WITHIN,
     )
-    server = _Server(config, started)
+    server = _Server(config, started, beat)
 
     async def end() -> None:
         await stop.wait()
