@@ -9,11 +9,13 @@ import sys
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fleetcast import failpoints
 from fleetcast.errors import ConfigurationError
 
 
@@ -88,6 +90,26 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days until processed receipts and replies and reports of imports are deleted. 0: never.",
     )
+
+    failpoints: str = Field(
+        default="",
+        description="Faults at named places, for tests: `claim.committed=kill@3`. Refused in production mode.",
+    )
+
+    @field_validator("failpoints")
+    @classmethod
+    def _failpoints_exist(cls, text: str) -> str:
+        failpoints.read(text)
+        return text
+
+    @model_validator(mode="after")
+    def _no_failpoints_in_production(self) -> Self:
+        if self.failpoints and self.mode is Mode.PRODUCTION:
+            raise ConfigurationError(
+                f"{failpoints.SETTING} makes processes fail on purpose, which is for tests: leave it out, or leave "
+                "FLEETCAST_MODE=production out."
+            )
+        return self
 
     @field_validator("database_url")
     @classmethod

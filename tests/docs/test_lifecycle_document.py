@@ -66,6 +66,14 @@ def test_the_table_says_from_where_to_where(before: str, after: str, name: str) 
     assert any(before in sources and after in targets for sources, targets in steps), cell
 
 
+def test_every_crash_point_has_a_test_that_is_named_after_it() -> None:
+    numbers = [int(row[0].removeprefix("C")) for row in table("What happens when something dies") if row[0] != "#"]
+    assert numbers == list(range(1, 18))
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = {int(n) for n in re.findall(r"^(?:async )?def test_c(\d+)_", tests, re.MULTILINE)}
+    assert named == set(numbers)
+
+
 def test_every_status_is_explained() -> None:
     assert [row[0].strip("`") for row in table("Statuses")] == list(MessageStatus)
 

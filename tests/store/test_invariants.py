@@ -217,6 +217,31 @@ DAMAGES = [
 ]
 
 
+async def test_a_lost_sender_that_had_begun_another_attempt_had_ended_the_one_before(
+    db: Database, workspace: WorkspaceId
+) -> None:
+    async with db.connection() as connection:
+        made = await make_broadcast(connection, workspace, devices=1, people=3)
+        await made.queue(connection)
+        for message in made.messages[:2]:  # the answer to the first had come, and was never committed
+            await made.claim(connection, message)
+        await connection.execute("UPDATE shards SET epoch = epoch + 1")
+        made.epochs = {shard: epoch + 1 for shard, epoch in made.epochs.items()}
+        assert len(await transitions.orphaned(connection, list(made.epochs), {"simulator": 10.0})) == 2
+        assert await broken_invariants(connection) == []
+        await made.claim(connection, made.messages[2])
+        await connection.execute(
+            "UPDATE message_attempts SET started_at = started_at - interval '1 second' WHERE message_id = $1",
+            made.messages[2],
+        )
+        await connection.execute(
+            "UPDATE message_attempts SET started_at = started_at - interval '2 seconds' WHERE message_id <> $1",
+            made.messages[2],
+        )
+        [found] = await broken_invariants(connection)  # a successor must have waited for T5
+        assert (found.invariant, "before another had ended" in found.what) == (6, True)
+
+
 @pytest.mark.parametrize("harm", DAMAGES, ids=lambda d: f"{d.check}: {d.about}")
 async def test_each_check_sees_its_promise_broken(db: Database, workspace: WorkspaceId, harm: Damage) -> None:
     async with db.connection() as connection:

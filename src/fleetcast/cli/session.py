@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from fleetcast import failpoints
 from fleetcast.embedded.attach import attached
 from fleetcast.errors import ConfigurationError
 from fleetcast.observability.logging import configure_logging
@@ -82,6 +83,7 @@ def served_runtime(process: str, work: Callable[[Runtime], Awaitable[None]]) -> 
     """Like `with_runtime` for a process that stays: its own log, a larger pool, and uvloop where there is one."""
     settings = load_settings()
     configure_logging(settings, process)
+    failpoints.arm(settings.failpoints)
 
     async def run(served: Settings) -> None:
         await check_servers(settings)

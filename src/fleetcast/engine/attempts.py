@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.content import ContentError, Template, payload_sha256
 from fleetcast.domain.identifiers import ContentId, DeviceId, Phone, Reference, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
@@ -127,7 +128,12 @@ class Attempts:
                 text,
                 prepared.media,
             )
-            accepted = await transport.send(outbound, self._send_seconds)
+            try:
+                accepted = await transport.send(outbound, self._send_seconds)
+                if failpoints.armed:
+                    await failpoints.passing(failpoints.Point.SEND_ANSWERED)
+            except Unavailable as error:  # not a transport's word: it does not say that nothing left
+                return ending.doubt(type(error).__name__, str(error))
         except SendError as error:
             return self._refused(ending, error)
         except (ContentError, InvalidInput, LookupError) as error:

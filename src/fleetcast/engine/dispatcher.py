@@ -9,9 +9,11 @@ another's ten by one statement. Any number of dispatchers may run: T1's guard gi
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.pacing import Pace, window_for
 from fleetcast.engine.supervisor import Beat
 from fleetcast.engine.waiting import either, pause
@@ -99,7 +101,7 @@ class Dispatcher:
                     continue
                 devices, rooms = self._turns.take()
                 try:
-                    rows = await line.run(lambda c, d=devices, r=rooms: transitions.top_up(c, d, r))  # type: ignore[misc]
+                    rows = await line.run(partial(_top_up, devices=devices, rooms=rooms))
                 except Unavailable as error:
                     log.warning("dispatching waits for the database", error=str(error))
                     await pause(stop, 1.0)
@@ -193,6 +195,13 @@ class Dispatcher:
             window = window_for(Pace(found.min_delay, found.max_delay))
             self._turns.want(found.workspace, found.device, window - found.in_window)
         self._wake.set()
+
+
+async def _top_up(connection: Connection, devices: list[int], rooms: list[int]) -> list[transitions.Queued]:
+    rows = await transitions.top_up(connection, devices, rooms)
+    if rows:
+        await failpoints.passing(failpoints.Point.DISPATCHER_QUEUED)
+    return rows
 
 
 def _campaigns_last(row: tuple[int, int]) -> bool:

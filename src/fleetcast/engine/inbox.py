@@ -8,6 +8,7 @@ import contextlib
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.engine.supervisor import Beat
 from fleetcast.engine.waiting import pause
 from fleetcast.errors import Unavailable
@@ -53,6 +54,7 @@ class Inbox:
             beat()
             try:
                 await receive(self._runtime, self._install, batch.events)
+                await failpoints.passing(failpoints.Point.INBOX_STORED)
             except Unavailable as error:
                 log.warning("events wait for the database", events=len(batch.events), error=str(error))
                 await pause(stop, 0.5)

@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.pacing import Pace
 from fleetcast.engine.lanes import Lanes
 from fleetcast.engine.leases import Leases
@@ -78,6 +79,8 @@ class Intake:
                 self._lanes.ask_again()
                 self._reread.set()
                 continue
+            if hints:
+                await failpoints.passing(failpoints.Point.HINTS_READ)
             await self._offer(hints)
 
     async def reread(self, stop: asyncio.Event, beat: Beat) -> None:

@@ -9,6 +9,7 @@ import asyncio
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.identifiers import CampaignId, DeviceId
 from fleetcast.engine.supervisor import Beat
 from fleetcast.engine.waiting import pause
@@ -81,6 +82,7 @@ class Planner:
             else:
                 windows = await planning.windows(connection, campaign.workspace_id, campaign.plan_cursor)
                 devices = await self._side_by_side(campaign, windows)
+                await failpoints.passing(failpoints.Point.PLANNER_WINDOWS)
                 await planning.advance(connection, campaign_id, windows)
                 through = windows.is_last
         if campaign.plan_cursor < 0:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.device import TransportKind
 from fleetcast.domain.identifiers import Reference
 from fleetcast.domain.message import MAX_CRASHES, MessageStatus, Reason, Resolution
@@ -63,6 +64,7 @@ class Reconciler:
             return 0
         by_reference = {Reference(d.reference): d for d in doubts}
         findings = await transport.find(list(by_reference))
+        await failpoints.passing(failpoints.Point.RECONCILER_ASKED)
         proof = [
             (by_reference[f.reference], f.provider_id)
             for f in findings

@@ -9,6 +9,7 @@ import asyncio
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.engine.attempts import Ended
 from fleetcast.engine.spool import Spool
 from fleetcast.engine.supervisor import Beat
@@ -92,12 +93,15 @@ class Results:
             await line.close()
 
     async def _commit(self, line: Line) -> None:
+        await failpoints.passing(failpoints.Point.RESULTS_TAKEN)
         sent, other = self._sent[:BATCH], self._other[:BATCH]
         paced = frozenset(self._paced)
         if sent:
 
             async def write_sent(connection: Connection) -> int:
-                return await transitions.record_sent(connection, sent, paced)
+                matched = await transitions.record_sent(connection, sent, paced)
+                await failpoints.passing(failpoints.Point.RESULTS_COMMITTED)
+                return matched
 
             matched = await line.run(write_sent)
             del self._sent[: len(sent)]

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Mapping
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.device import TransportKind
 from fleetcast.domain.identifiers import DeviceId, Phone
 from fleetcast.domain.pacing import Pace
@@ -57,6 +58,7 @@ class Roster:
         self.owned -= gained
         for lane in self.lanes.of_shards(gained):  # before anything is awaited: claims go on meanwhile
             self.lanes.block(lane)
+        await failpoints.passing(failpoints.Point.LEASE_TAKEN)
         async with self._db.connection() as connection:
             replayed = bool(await self._spool.replay(connection))
             for shard in sorted(gained):

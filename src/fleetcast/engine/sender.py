@@ -12,6 +12,7 @@ from random import Random
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.device import TransportKind
 from fleetcast.domain.identifiers import Phone, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
@@ -151,7 +152,10 @@ class Sender:
         claims = [Claim(s.message, s.lane.shard, round(s.gap * 1000)) for s in mine]
 
         async def t2(connection: Connection) -> list[Claimed]:
-            return await transitions.claim(connection, claims, epochs, self.name, self._install)
+            rows = await transitions.claim(connection, claims, epochs, self.name, self._install)
+            if rows:
+                await failpoints.passing(failpoints.Point.CLAIM_COMMITTED)
+            return rows
 
         try:
             claimed = await line.run(t2) if claims else []

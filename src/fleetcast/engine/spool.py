@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.message import Resolution
 from fleetcast.store import transitions
 from fleetcast.store.connection import Connection
@@ -46,6 +47,7 @@ class Spool:
             if evidence:
                 async with connection.transaction():
                     await transitions.confirm_sent(connection, evidence, Resolution.SPOOL)
+            await failpoints.passing(failpoints.Point.SPOOL_REPLAYED)
             path.unlink()
             replayed += len(evidence)
             log.warning("spool replayed", results=len(evidence), file=str(path))

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.engine.supervisor import Beat
 from fleetcast.engine.waiting import pause
 from fleetcast.errors import Unavailable
@@ -80,6 +81,8 @@ class Sweeper:
             if not epochs:
                 return 0
             found = await transitions.orphaned(connection, list(epochs), self._grace)
+            if found:
+                await failpoints.passing(failpoints.Point.SWEEPER_ORPHANED)
             await shards.recovered(connection, epochs)
         self.orphans += len(found)
         if found:

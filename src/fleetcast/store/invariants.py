@@ -108,19 +108,24 @@ FROM suppressions s JOIN broadcast_messages b ON b.workspace_id = s.workspace_id
 WHERE a.started_at > s.effective_at"""
 
 # 6. A Cloud number has several slots and no gap between them. An attempt that is still open has no end yet. A started
-# time that follows the latest end by less than the drawn gap is too early; one millisecond is left to rounding.
+# time that follows the latest end by less than the drawn gap is too early; one millisecond is left to rounding. Of an
+# attempt whose sender was lost T5 knows only when it was over at the latest; if the same sender began another after it,
+# it was over then: its answer had come, and was lost with the sender.
 _PACE = """
 WITH attempt AS (
   SELECT b.device_id, a.message_id, a.attempt, a.started_at, a.drawn_gap_ms,
+    a.code = 'sender_lost' AND a.lease_epoch = lead(a.lease_epoch) OVER lane AS was_over,
     greatest(a.started_at, CASE
       WHEN a.finished_at IS NOT NULL THEN a.finished_at
       WHEN a.attempt < b.attempts THEN a.started_at
       WHEN b.status = 'sending' THEN 'infinity'
       ELSE b.finished_at END) AS ended_at
   FROM message_attempts a JOIN broadcast_messages b ON b.id = a.message_id JOIN devices d ON d.id = b.device_id
-  WHERE d.transport <> 'cloud'),
+  WHERE d.transport <> 'cloud'
+  WINDOW lane AS (PARTITION BY b.device_id ORDER BY a.started_at, a.message_id, a.attempt)),
 follow AS (
-  SELECT *, max(ended_at) OVER (PARTITION BY device_id ORDER BY started_at, message_id, attempt
+  SELECT *, max(CASE WHEN was_over THEN started_at ELSE ended_at END) OVER (
+    PARTITION BY device_id ORDER BY started_at, message_id, attempt
     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
   FROM attempt)
 SELECT format('device %s, message %s', device_id, message_id) AS subject,
