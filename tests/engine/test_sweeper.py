@@ -14,6 +14,7 @@ from fleetcast.services.devices import set_state
 from fleetcast.store import sweeping, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.invariants import broken_invariants
+from fleetcast.store.transitions import OtherResult
 from tests.store.broadcast import Broadcast, make_broadcast, move_time
 
 
@@ -164,3 +165,37 @@ async def test_a_device_that_comes_back_within_the_look_keeps_what_it_was_given(
     await cast.queue(connection)
     await sweeper.run_once()
     assert await statuses(connection) == {"queued": len(cast.messages)}
+
+
+async def test_what_was_on_its_way_when_its_person_said_stop_and_came_back_is_skipped_and_holds_up_no_campaign(
+    connection: Connection, workspace: WorkspaceId, sweeper: Sweeper
+) -> None:
+    cast = await make_broadcast(connection, workspace, people=1, devices=1)
+    await cast.queue(connection)
+    [claimed] = await cast.claim(connection, *cast.messages)
+    await connection.execute(
+        "INSERT INTO suppressions (workspace_id, recipient, effective_at, source) "
+        "VALUES ($1, $2, fleetcast_now(), 'reply')",
+        workspace,
+        cast.phones[0],
+    )
+    not_sent = (MessageStatus.PENDING, Reason.RELEASED, Outcome.NOT_SENT, "code")
+    result = OtherResult(claimed.id, claimed.attempt, claimed.epoch, *not_sent, claimed.now)
+    assert await transitions.record_other(connection, [result], []) == 1
+    assert await statuses(connection) == {"pending": 1}
+    await sweeper.run_once()
+    assert await statuses(connection) == {"skipped": 1}
+    assert await connection.fetchval("SELECT reason FROM broadcast_messages") == "opt_out"
+    await sweeper.run_once()
+    assert await campaign_status(connection) == "finished"
+    assert await broken_invariants(connection) == []
+
+
+async def test_an_answer_of_a_living_sender_that_waits_for_its_commit_breaks_no_promise(
+    connection: Connection, workspace: WorkspaceId
+) -> None:
+    cast = await make_broadcast(connection, workspace, people=2, devices=1)
+    await cast.queue(connection)
+    for message in cast.messages:  # the first was answered, and the device went on
+        await cast.claim(connection, message)
+    assert await broken_invariants(connection) == []

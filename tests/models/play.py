@@ -50,7 +50,7 @@ JUMPS = (70, 70, 70, 70, 400, 400, 400, 400, 10_800, 8 * 86_400, 200 * 86_400)
 """Seconds. See above before changing one."""
 TEXTS = ("Hello {{ name | default: 'friend' }}", "Hello {{ name }}")
 PAST_EVERY_DEADLINE = 10 * 86_400
-"""Seconds. What came back from an attempt to a person who has said stop meanwhile waits until then."""
+"""Seconds. What came back from an attempt more than a day after its person had said stop waits until then."""
 ROUNDS = 60
 """Of everybody's work at the end, until everything must have come to its end."""
 TABLES = """processes, audit, suppressions, inbox, message_attempts, broadcast_messages, campaign_tallies,

@@ -29,6 +29,10 @@ ABANDONED_SECONDS = 30.0
 FOLD_ROWS = 200
 STRAYS_WITHIN = timedelta(minutes=2)
 """How long after a device went away its rows are looked through for strays."""
+STOPPED_WITHIN = timedelta(hours=26)
+"""How long after a stop word an attempt that was under way may come back: the longest window of doubt, and a little."""
+STOPPED_ROUNDS = 30
+"""Every so many rounds they are looked for: it costs a key for each new suppression and campaign, and is no hurry."""
 
 Move = Callable[[Connection, int], Awaitable[int]]
 
@@ -72,6 +76,8 @@ class Sweeper:
             await self._settle(campaign, beat)
         async with self._runtime.db.transaction() as connection:
             await sweeping.fold_tallies(connection, FOLD_ROWS)
+            if self.rounds % STOPPED_ROUNDS == 0:
+                await transitions.skip_stopped(connection, STOPPED_WITHIN)
         self.rounds += 1
 
     async def recover_orphans(self) -> int:

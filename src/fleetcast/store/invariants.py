@@ -110,11 +110,13 @@ WHERE a.started_at > s.effective_at"""
 # 6. A Cloud number has several slots and no gap between them. An attempt that is still open has no end yet. A started
 # time that follows the latest end by less than the drawn gap is too early; one millisecond is left to rounding. Of an
 # attempt whose sender was lost T5 knows only when it was over at the latest; if the same sender began another after it,
-# it was over then: its answer had come, and was lost with the sender.
+# it was over then: its answer had come, and was lost with the sender. So it is for a moment while the answer of a
+# living sender waits for its commit.
 _PACE = """
 WITH attempt AS (
   SELECT b.device_id, a.message_id, a.attempt, a.started_at, a.drawn_gap_ms,
-    a.code = 'sender_lost' AND a.lease_epoch = lead(a.lease_epoch) OVER lane AS was_over,
+    (a.code = 'sender_lost' OR b.status = 'sending' AND a.started_at > fleetcast_now() - interval '20 seconds')
+      AND a.lease_epoch = lead(a.lease_epoch) OVER lane AS was_over,
     greatest(a.started_at, CASE
       WHEN a.finished_at IS NOT NULL THEN a.finished_at
       WHEN a.attempt < b.attempts THEN a.started_at

@@ -315,6 +315,14 @@ SKIP_PERSON = _end(
     "skipped",
     "'opt_out'",
 )
+# What was on its way when its person said stop, and came back: nobody may claim it, so nobody else would end it.
+SKIP_STOPPED = _end(
+    "clock, suppressions x JOIN campaigns c ON c.workspace_id = x.workspace_id AND c.status IN ('running', 'paused') "
+    "JOIN broadcast_messages b ON b.dedupe_key = 'c:' || c.id || ':' || x.recipient "
+    "WHERE x.effective_at > clock.now - $1::interval",
+    "skipped",
+    "'opt_out'",
+)
 
 # T8 and T8u: what certainly was not sent (of a campaign, perhaps of one device), what stayed unconfirmed (by list).
 _RETRY = f"""

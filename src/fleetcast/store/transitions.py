@@ -266,6 +266,12 @@ async def skip_person(connection: Connection, workspace_id: int, phone: str) -> 
     return count
 
 
+async def skip_stopped(connection: Connection, within: timedelta) -> int:
+    """T7 for rows that were on their way when their person was suppressed, not longer ago than this, and came back."""
+    count: int = await connection.fetchval(sql.SKIP_STOPPED, within, CHUNK)
+    return count
+
+
 async def retry_certain(
     connection: Connection, workspace_id: int, campaign_id: int, device_id: int | None = None
 ) -> list[int]:
