@@ -211,14 +211,15 @@ class Line:
 
     A failure is reported as `Unavailable` and never repeated here: only the caller knows whether what was asked may
     have happened, and whether asking twice is harmless. But when the next `run` asks, it is decided: whatever an
-    earlier connection had under way has been committed by then, or never will be. `patience`: seconds for one `run`.
+    earlier connection had under way has been committed by then, or never will be. `patience`: seconds for one `run`,
+    `ANSWER_SECONDS` if none are given.
     """
 
-    def __init__(self, db: Database, *, hot: bool, application: str, patience: float = ANSWER_SECONDS) -> None:
+    def __init__(self, db: Database, *, hot: bool, application: str, patience: float | None = None) -> None:
         self._db = db
         self._hot = hot
         self._application = application
-        self._patience = patience
+        self._patience = ANSWER_SECONDS if patience is None else patience
         self._connection: asyncpg.Connection | None = None
         self._backend = 0
         self._left_behind = 0
