@@ -31,7 +31,7 @@ from tests.running import Fleet, running_fleet
 DEVICES, EACH, DELAY = 5, 20, 0.15
 LEASE_SECONDS = 4.0
 PATIENCE = 3.0
-"""Seconds that a statement may take here, in place of ten."""
+"""Seconds that a statement may take here, in place of eight."""
 POSTGRES = {"shared_buffers": "64MB", "fsync": "off", "autovacuum_naptime": "60s"}
 """The machine stays up in these tests, so what was written survives the servers."""
 
