@@ -60,3 +60,15 @@ async def test_whoever_locks_several_shards_locks_them_in_the_order_of_their_ids
         asked = set(CLAIMED if work is claim else range(64))
         assert free & asked == {shard for shard in asked if shard > BLOCKED}
     await task
+
+
+async def test_a_clock_that_was_set_back_makes_a_device_rest_for_its_delay_and_not_longer(
+    db: Database, workspace: WorkspaceId
+) -> None:
+    async with db.connection() as connection:
+        cast = await make_broadcast(connection, workspace, devices=2)
+        await connection.execute(
+            "UPDATE devices SET last_send_at = fleetcast_now() + interval '1 hour' WHERE id = $1", cast.devices[0]
+        )
+        rested = {row.id: row.rested for row in await shards.lanes(connection, range(64))}
+    assert rested == {cast.devices[0]: 0.0, cast.devices[1]: None}
