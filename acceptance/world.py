@@ -232,7 +232,7 @@ async def open_world() -> AsyncIterator[World]:
         )
         runtime = await stack.enter_async_context(open_runtime(settings, patience=60))
         world = World(servers, runtime, simulator, postgres, redis, log, versions, os.environ | given)
-        stack.callback(_stop, world)
+        stack.push_async_callback(asyncio.to_thread, _stop, world)  # the network is ours: it must go on meanwhile
         for number, name in enumerate(PARTS, 1):
             world.start(f"{name}_{number}")
         stop = asyncio.Event()
