@@ -27,7 +27,7 @@ from fleetcast.settings import Settings
 from fleetcast.store.schema import migrate
 from fleetcast.transports.simulator.launch import SimulatorProcess
 
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 3.0
 SEND_SECONDS = 3.0
 LATENCY_MS = (5.0, 60.0)
 PARTS = ("sender", "sender", "sender", "scheduler", "scheduler", "web")
@@ -36,7 +36,7 @@ PATIENCE = 90.0
 """Seconds in which something must go out after a fault."""
 _SOCKET = ".s.PGSQL.5432"
 _HASTEN = """
-SELECT min(not_before) - fleetcast_now() FROM broadcast_messages WHERE is_open
+SELECT max(not_before) - fleetcast_now() FROM broadcast_messages WHERE is_open
 HAVING bool_and(status = 'pending' AND not_before > fleetcast_now())"""
 
 POSTGRES, VALKEY, SIMULATOR = "postgres", "valkey", "simulator"
@@ -173,7 +173,7 @@ class World:
             await asyncio.sleep(0.1)
 
     async def hasten(self) -> None:
-        """When all that is left waits for the time of a retry, that time comes now; leases move with it."""
+        """When all that is left waits for the time of a retry, that of the last comes now; leases move with it."""
         wait = await self.ask(_HASTEN)
         if isinstance(wait, timedelta) and wait > timedelta():
             await self.execute(
@@ -232,7 +232,7 @@ async def open_world() -> AsyncIterator[World]:
         )
         runtime = await stack.enter_async_context(open_runtime(settings, patience=60))
         world = World(servers, runtime, simulator, postgres, redis, log, versions, os.environ | given)
-        stack.callback(_stop, world)
+        stack.push_async_callback(asyncio.to_thread, _stop, world)  # the network is ours: it must go on meanwhile
         for number, name in enumerate(PARTS, 1):
             world.start(f"{name}_{number}")
         stop = asyncio.Event()

@@ -18,10 +18,11 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from fleetcast.embedded.servers import EmbeddedServers
+from fleetcast.store import connection
 from fleetcast.web.app import create_app
-from tests.chaos.world import DEVICES, POSTGRES, World, make_template, new_world
+from tests.chaos.world import DEVICES, PATIENCE, POSTGRES, World, make_template, new_world
 from tests.process_tree import eventually
-from tests.web.streams import events, serving, watching
+from tests.web.streams import events, serving
 
 REDIS_BACK = 10.0
 POSTGRES_BACK = 15.0
@@ -38,7 +39,10 @@ async def own_servers(short_directory: Path) -> AsyncIterator[EmbeddedServers]:
 
 
 @pytest.fixture
-async def world(own_servers: EmbeddedServers, short_directory: Path, tmp_path: Path) -> AsyncIterator[World]:
+async def world(
+    own_servers: EmbeddedServers, short_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", PATIENCE)
     async with new_world(own_servers, short_directory, tmp_path) as made:
         yield made
 
@@ -102,7 +106,7 @@ async def postgres_killed(world: World) -> None:
 
 async def postgres_cut(world: World) -> None:
     for _ in range(8):  # so that some cuts come between a claim and its answer
-        await eventually(lambda: world.postgres.cut() > 0, "there is a connection to cut")
+        await eventually(lambda: world.postgres.cut() > 0, "there was something to cut")
         await world.goes_on(POSTGRES_BACK, by=1)
 
 
@@ -221,13 +225,13 @@ async def test_c11_locks_held_by_others_stop_claims_and_keep_results(world: Worl
 
 
 @pytest.fixture
-async def page(world: World) -> AsyncIterator[tuple[str, httpx2.AsyncClient]]:
-    """The dashboard's address and a browser on it."""
+async def page(world: World) -> AsyncIterator[httpx2.AsyncClient]:
+    """A browser on the dashboard, with more patience than it has."""
     async with (
         serving(world.fleet.runtime) as (url, _, _),
         httpx2.AsyncClient(base_url=url, timeout=30) as browser,
     ):
-        yield url, browser
+        yield browser
 
 
 def addresses(world: World) -> list[str]:
@@ -266,10 +270,10 @@ async def lose_redis(world: World) -> None:
 
 @pytest.mark.parametrize("lose", [lose_postgres, mute_postgres, lose_redis])
 async def test_pages_say_503_while_a_server_is_away_and_come_back(
-    world: World, page: tuple[str, httpx2.AsyncClient], lose: Fault, log: list[EventDict]
+    world: World, page: httpx2.AsyncClient, lose: Fault, log: list[EventDict]
 ) -> None:
-    url, browser = page
-    async with watching(url, world.fleet.workspace.id) as stream:
+    browser = page
+    async with browser.stream("GET", f"/events?workspace={world.fleet.workspace.id}") as stream:
         told = events(stream.aiter_lines())
         await anext(told)
         assert set((await statuses(world, browser)).values()) == {200}

@@ -22,7 +22,6 @@ from fleetcast.runtime import open_runtime
 from fleetcast.services.campaign_actions import launch_campaign
 from fleetcast.services.campaigns import create_campaign
 from fleetcast.settings import Settings
-from fleetcast.store.connection import ANSWER_SECONDS
 from fleetcast.store.invariants import broken_invariants
 from fleetcast.store.schema import migrate
 from fleetcast.transports.simulator.ledger import Ledger, LedgerSummary, RecordKind
@@ -31,6 +30,8 @@ from tests.running import Fleet, running_fleet
 
 DEVICES, EACH, DELAY = 5, 20, 0.15
 LEASE_SECONDS = 4.0
+PATIENCE = 3.0
+"""Seconds that a statement may take here, in place of eight."""
 POSTGRES = {"shared_buffers": "64MB", "fsync": "off", "autovacuum_naptime": "60s"}
 """The machine stays up in these tests, so what was written survives the servers."""
 
@@ -133,6 +134,6 @@ async def new_world(servers: EmbeddedServers, short: Path, folder: Path) -> Asyn
             data=socket,
             lease_seconds=LEASE_SECONDS,
         )
-        runtime = await stack.enter_async_context(open_runtime(settings, patience=ANSWER_SECONDS))
+        runtime = await stack.enter_async_context(open_runtime(settings, patience=PATIENCE))
         fleet = await stack.enter_async_context(running_fleet(runtime, folder))
         yield World(servers, fleet, way, other, dsn)

@@ -309,3 +309,24 @@ async def test_a_ban_stops_the_device_and_its_rows_wait(fleet: Fleet) -> None:
 async def nothing_under_way(fleet: Fleet, campaign: CampaignId) -> bool:
     await asyncio.sleep(0)
     return await fleet.count(campaign, "queued", "sending") == 0
+
+
+async def test_a_person_who_refuses_messages_is_suppressed_although_the_database_was_away_then(fleet: Fleet) -> None:
+    device = await fleet.device()
+    await fleet.leads(device, people(1))
+    async with await simulator(fleet) as control:
+        await control.force(SendOutcome.OPTED_OUT, device=device.id)
+    async with fleet.runtime.db.connection() as connection:
+        await connection.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$; "
+            "CREATE TRIGGER full_disk BEFORE INSERT ON suppressions EXECUTE FUNCTION full_disk()"
+        )
+        campaign = await launched(fleet)
+        await until(lambda: fleet.has_finished(campaign))
+        await connection.execute("DROP TRIGGER full_disk ON suppressions")
+
+    async def suppressed() -> bool:
+        return [s.recipient for s in await list_suppressions(fleet.runtime, fleet.workspace.id)] == [phone(0)]
+
+    await until(suppressed)

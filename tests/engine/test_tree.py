@@ -1,6 +1,8 @@
 """The process tree itself: what becomes of a part that cannot live. Its life as a whole is tested in `tests/chaos`."""
 
 import asyncio
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,3 +120,16 @@ async def test_senders_are_added_and_drained_and_one_that_was_let_go_is_not_star
         await shared_by(tree, 1)
         assert tree.senders == 1
         assert list(tree.pids()) == ["sender", "simulator"]
+
+
+async def test_a_simulator_that_dies_while_it_is_started_again_is_tried_again(grow: Grow) -> None:
+    with grow() as tree:
+        tree.start_servers()
+        tree.start_parts()
+        os.kill(tree.pids()["simulator"], signal.SIGKILL)
+        kept = tree.ledger.read_text()
+        tree.ledger.write_text("not a record\n")
+        with capture_logs() as said:
+            await watching(tree, lambda: any("does not start" in line["event"] for line in said))
+        tree.ledger.write_text(kept)
+        await watching(tree, lambda: "simulator" in tree.pids())

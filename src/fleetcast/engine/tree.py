@@ -23,7 +23,7 @@ from fleetcast.embedded.run_file import RunFile
 from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.embedded.sockets import give_back, own_directory
 from fleetcast.engine.waiting import pause
-from fleetcast.errors import ConfigurationError
+from fleetcast.errors import ConfigurationError, Unavailable
 from fleetcast.settings import Settings
 from fleetcast.transports.simulator.behaviour import Span
 from fleetcast.transports.simulator.launch import SimulatorProcess
@@ -208,8 +208,12 @@ class Tree:
         if self._servers is not None and (names := self._servers.restart_dead()):
             log.warning("servers were gone and run again", servers=names)
         if self._simulator is not None and self._simulator.pid is None:
-            self._simulator.start()
-            log.warning("the simulator was gone and runs again")
+            try:
+                self._simulator.start()
+            except Unavailable as error:  # killed again while it was starting, perhaps: the next look tries anew
+                log.warning("the simulator was gone and does not start", error=str(error))
+            else:
+                log.warning("the simulator was gone and runs again")
 
     def _look_after(self, part: _Part, now: float) -> None:
         if part.kill_at is not None:

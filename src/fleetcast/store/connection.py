@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 MINIMUM_VERSION = (15, 0)
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 8.0
 """How long a process that stays waits for an answer: a connection may be half open, and silence would last for ever."""
 CLOSE_SECONDS = 5.0
 
@@ -171,14 +171,18 @@ class Database:
             with reachable(self.name, _LOST):
                 yield connection
         except Unavailable:
-            # The others may be as dead as this one; each would cost whoever gets it the same wait.
+            await self.distrust()
             with contextlib.suppress(asyncpg.InterfaceError):  # the pool has it back: it saw the end before we did
                 connection.terminate()
-            await self.pool.expire_connections()
             raise
         finally:
             with contextlib.suppress(*_TROUBLE):  # it was dropped then, and what was asked of it has its answer
                 await self.pool.release(connection, timeout=CLOSE_SECONDS)
+
+    async def distrust(self) -> None:
+        """A connection was lost: the pool's may be as dead, and each would cost whoever gets it the same wait."""
+        if self._pool is not None:
+            await self._pool.expire_connections()
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -213,14 +217,15 @@ class Line:
 
     A failure is reported as `Unavailable` and never repeated here: only the caller knows whether what was asked may
     have happened, and whether asking twice is harmless. But when the next `run` asks, it is decided: whatever an
-    earlier connection had under way has been committed by then, or never will be. `patience`: seconds for one `run`.
+    earlier connection had under way has been committed by then, or never will be. `patience`: seconds for one `run`,
+    `ANSWER_SECONDS` if none are given.
     """
 
-    def __init__(self, db: Database, *, hot: bool, application: str, patience: float = ANSWER_SECONDS) -> None:
+    def __init__(self, db: Database, *, hot: bool, application: str, patience: float | None = None) -> None:
         self._db = db
         self._hot = hot
         self._application = application
-        self._patience = patience
+        self._patience = ANSWER_SECONDS if patience is None else patience
         self._connection: asyncpg.Connection | None = None
         self._backend = 0
         self._left_behind = 0
@@ -235,6 +240,7 @@ class Line:
                 async with asyncio.timeout(self._patience):
                     return await work(self._connection)
         except Unavailable:
+            await self._db.distrust()
             if self._connection is not None:
                 self._left_behind = self._backend
                 self._connection.terminate()
