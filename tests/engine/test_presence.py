@@ -39,7 +39,8 @@ async def test_each_process_of_a_running_fleet_is_there_and_a_clean_stop_leaves_
 
         async def both() -> bool:
             found = await known(fleet.runtime.db)
-            return len(found) == 2 and all(p.figures for p in found)
+            held = sum(p.figures.get("leases_held", 0) for p in found)
+            return len(found) == 2 and all(p.figures for p in found) and held == 64
 
         await until(both)
         sender, scheduler = sorted(await known(runtime.db), key=lambda p: p.kind, reverse=True)

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 
 STOP_SECONDS = 20.0
 LOOK_SECONDS = 0.2
+REVIVE_SECONDS = 1.0
+"""After a server could not be started again; then it is tried anew."""
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a part that died is started again; the last one holds for every further time."""
 STEADY_SECONDS = 30.0
@@ -205,8 +207,12 @@ class Tree:
             await pause(stop, LOOK_SECONDS)
 
     def _revive_servers(self) -> None:
-        if self._servers is not None and (names := self._servers.restart_dead()):
-            log.warning("servers were gone and run again", servers=names)
+        try:
+            if self._servers is not None and (names := self._servers.restart_dead()):
+                log.warning("servers were gone and run again", servers=names)
+        except (ConfigurationError, Unavailable) as error:  # killed again while it was starting, or its disk is full
+            log.warning("a server was gone and does not start", error=str(error))
+            time.sleep(REVIVE_SECONDS)  # in a thread of its own
         if self._simulator is not None and self._simulator.pid is None:
             try:
                 self._simulator.start()
