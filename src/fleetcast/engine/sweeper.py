@@ -97,11 +97,14 @@ class Sweeper:
 
     async def requeue_abandoned(self) -> int:
         """T4: rows queued for shards that nobody owns any more. Once per loss of an owner."""
-        async with self._runtime.db.transaction() as connection:
+        async with self._runtime.db.connection() as connection:
             alone = frozenset(await shards.abandoned(connection, ABANDONED_SECONDS))
-            fresh = sorted(alone - self._requeued)
-            moved = await transitions.requeue_shards(connection, fresh) if fresh else 0
-        self._requeued = alone
+        moved = 0
+        self._requeued &= alone
+        for shard in sorted(alone - self._requeued):
+            async with self._runtime.db.transaction() as connection:
+                moved += await transitions.requeue_shards(connection, [shard])
+            self._requeued |= {shard}
         return moved
 
     async def requeue_strays(self) -> int:
@@ -118,8 +121,7 @@ class Sweeper:
                     await sweeping.close_cancelled(connection, campaign.id)
             return
         if campaign.status == "paused" and campaign.queued:
-            async with self._runtime.db.transaction() as connection:
-                await transitions.requeue_campaign(connection, campaign.id)
+            await self._drain(_requeue, campaign.id, beat)
         if campaign.expired and campaign.waiting and campaign.planned:
             await self._drain(transitions.expire_campaign, campaign.id, beat)
         elif campaign.skips_offline and campaign.waiting and campaign.status == "running":
@@ -142,3 +144,7 @@ class Sweeper:
     async def _ask(self, question: Callable[[Connection], Awaitable[list]]) -> list:  # type: ignore[type-arg]
         async with self._runtime.db.connection() as connection:
             return await question(connection)
+
+
+async def _requeue(connection: Connection, campaign_id: int) -> int:
+    return await transitions.requeue_campaign(connection, campaign_id, CHUNK)

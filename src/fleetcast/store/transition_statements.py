@@ -159,9 +159,9 @@ SELECT count(*) FROM moved"""
 
 
 def _requeue(which: str) -> str:
-    """T4: queued → pending, no attempt open. `which` joins and restricts `broadcast_messages b`."""
+    """T4: queued → pending, no attempt open. `which` joins and restricts `broadcast_messages b`. At most $2 rows."""
     return f"""
-WITH pick AS (SELECT b.id FROM {which} AND b.is_open AND b.status = 'queued' ORDER BY b.id FOR UPDATE OF b),
+WITH pick AS (SELECT b.id FROM {which} AND b.is_open AND b.status = 'queued' ORDER BY b.id LIMIT $2 FOR UPDATE OF b),
 moved AS (
   UPDATE broadcast_messages b SET status = 'pending', queued_at = NULL FROM pick
   WHERE b.id = pick.id AND b.status = 'queued' RETURNING b.campaign_id),

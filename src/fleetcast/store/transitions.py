@@ -17,6 +17,8 @@ from fleetcast.store.connection import Connection
 
 CHUNK = 5_000
 """Rows a bulk transition moves in one transaction: some tens of milliseconds, so that nobody waits long behind it."""
+LONG_SECONDS = 300.0
+"""What moves every queued row of a campaign or a shard at once may take; a hundred thousand rows take some seconds."""
 
 _ID = attrgetter("id")
 
@@ -163,27 +165,27 @@ async def record_other(connection: Connection, results: Sequence[OtherResult], p
     return count
 
 
-async def requeue_campaign(connection: Connection, campaign_id: int) -> int:
-    """T4 for all queued rows of a campaign that is being paused, edited or cancelled."""
-    count: int = await connection.fetchval(sql.REQUEUE_CAMPAIGN, campaign_id)
+async def requeue_campaign(connection: Connection, campaign_id: int, limit: int | None = None) -> int:
+    """T4 for the queued rows of a campaign that is being paused, edited or cancelled: all of them, or `limit`."""
+    count: int = await connection.fetchval(sql.REQUEUE_CAMPAIGN, campaign_id, limit, timeout=LONG_SECONDS)
     return count
 
 
 async def requeue_device(connection: Connection, device_id: int) -> int:
     """T4 for all queued rows of a device that stops being ready."""
-    count: int = await connection.fetchval(sql.REQUEUE_DEVICE, device_id)
+    count: int = await connection.fetchval(sql.REQUEUE_DEVICE, device_id, None)
     return count
 
 
 async def requeue_strays(connection: Connection, within: timedelta) -> int:
     """T4 for rows that were being queued at the very moment at which their device stopped being ready."""
-    count: int = await connection.fetchval(sql.REQUEUE_STRAYS, within)
+    count: int = await connection.fetchval(sql.REQUEUE_STRAYS, within, CHUNK)
     return count
 
 
 async def requeue_shards(connection: Connection, shards: Sequence[int]) -> int:
     """T4 for shards that nobody owns."""
-    count: int = await connection.fetchval(sql.REQUEUE_SHARDS, shards)
+    count: int = await connection.fetchval(sql.REQUEUE_SHARDS, shards, None, timeout=LONG_SECONDS)
     return count
 
 
