@@ -142,6 +142,10 @@ async def _prove(world: World, proof: Proof, random: Random, quick: bool, tell: 
                 await world.goes_on()
             inflicted += await proof.fault(world, random)
             if proof.within:
+                if await _nearly_done(
+                    world, campaigns[-1], leads
+                ):  # it went on, and there is nothing left to see it by
+                    campaigns.append(await launch(world.runtime, workspace, f"{proof.name} {len(campaigns) + 1}"))
                 waits.append(await world.goes_on(devices + 10))  # more than can be under way already
             if inflicted % 10 == 0:
                 tell(f"{proof.name}: {inflicted} of {wanted}, slowest return {max(waits):.1f} s")
