@@ -99,7 +99,7 @@ def test_an_interrupt_ends_with_130_and_without_a_word(command: Command, monkeyp
 
 
 def _ctrl_c_until_it_ends(command: "subprocess.Popen[str]") -> tuple[str, str]:
-    """As a person does: once, and again if nothing happens, which under load it once in a hundred times does not."""
+    """As a person does: once, and again if nothing happens. That was seen under load; why, is not known."""
     for _ in range(3):
         command.send_signal(signal.SIGINT)
         try:
