@@ -158,16 +158,28 @@ class Stage:
         await launch_campaign(self.runtime, workspace, campaign.id, actor="test")
         return campaign.id
 
-    async def outlives(self, point: Point, fault: Fault, nth: int = 1) -> None:
-        """A broadcast whose sender meets the fault; unless it lives on, another is started. All is sent in the end."""
+    async def meets(self, kind: str, point: Point, fault: Fault, nth: int = 1) -> None:
+        """A process meets the fault; unless it lives on, it is started again without it."""
+        part = self.start(kind, f"{point}={fault}@{nth}")
+        await part.hits(point, fault)
+        if part.process.poll() is not None:
+            self.start(kind)
+
+    async def outlives(self, point: Point, fault: Fault, nth: int = 1, *, kind: str = "sender") -> None:
+        """A broadcast whose sender, or scheduler, meets the fault. All is sent in the end."""
         await self.people(PEOPLE)
         campaign = await self.launched()
-        async with self.beside("scheduler"):
-            sender = self.start("sender", f"{point}={fault}@{nth}")
-            await sender.hits(point, fault)
-            if sender.process.poll() is not None:
-                self.start("sender")
+        async with self.beside("scheduler" if kind == "sender" else "sender"):
+            await self.meets(kind, point, fault, nth)
             await self.comes_to_its_end(campaign, sent=PEOPLE)
+
+    async def two_unanswered(self) -> tuple[Part, CampaignId]:
+        """A sender of a new campaign waits long for the answers of its first two messages, which have arrived."""
+        sender = self.start("sender", FLEETCAST_SEND_SECONDS="60")
+        campaign = await self.launched()
+        await self.accepted(2)
+        await self.becomes("SELECT count(*) FROM broadcast_messages WHERE status = 'sending'", 2)
+        return sender, campaign
 
     async def value(self, question: str, *arguments: object) -> object:
         """One value from the database."""

@@ -17,32 +17,16 @@ from tests.store.broadcast import move_time
 KUALA_LUMPUR = ZoneInfo("Asia/Kuala_Lumpur")
 
 
-async def failed_and_went_on(stage: Stage, point: Point, fault: Fault, nth: int = 1) -> None:
-    """A scheduler meets the fault; unless it lives on, it is started again without it."""
-    scheduler = stage.start("scheduler", f"{point}={fault}@{nth}")
-    await scheduler.hits(point, fault)
-    if scheduler.process.poll() is not None:
-        stage.start("scheduler")
-
-
 @pytest.mark.parametrize("fault", EVERY)
 async def test_c01_a_planner_that_fails_half_way_is_followed_by_one_that_adds_what_is_missing(
     stage: Stage, fault: Fault
 ) -> None:
-    await stage.people(PEOPLE)
-    campaign = await stage.launched()
-    async with stage.beside("sender"):
-        await failed_and_went_on(stage, Point.PLANNER_WINDOWS, fault)
-        await stage.comes_to_its_end(campaign, sent=PEOPLE)
+    await stage.outlives(Point.PLANNER_WINDOWS, fault, kind="scheduler")
 
 
 @pytest.mark.parametrize("fault", EVERY)
 async def test_c02_rows_that_were_queued_without_a_hint_are_found_in_sql(stage: Stage, fault: Fault) -> None:
-    await stage.people(PEOPLE)
-    campaign = await stage.launched()
-    async with stage.beside("sender"):
-        await failed_and_went_on(stage, Point.DISPATCHER_QUEUED, fault)
-        await stage.comes_to_its_end(campaign, sent=PEOPLE)
+    await stage.outlives(Point.DISPATCHER_QUEUED, fault, kind="scheduler")
 
 
 @pytest.mark.parametrize("fault", EVERY)
@@ -52,7 +36,7 @@ async def test_c05_an_answer_about_a_doubt_that_was_not_written_is_asked_for_aga
     async with stage.control() as simulator, stage.beside("sender"):
         await simulator.force(SendOutcome.NO_ANSWER_ACCEPTED, count=2)
         await simulator.force(SendOutcome.NO_ANSWER_DROPPED, count=2)
-        await failed_and_went_on(stage, Point.RECONCILER_ASKED, fault)
+        await stage.meets("scheduler", Point.RECONCILER_ASKED, fault)
         await stage.comes_to_its_end(campaign, sent=PEOPLE)
     assert await stage.value("SELECT count(*) FROM broadcast_messages WHERE resolution = 'ledger'") == 2
     assert await stage.value("SELECT count(*) FROM broadcast_messages WHERE attempts = 2") == 2

@@ -44,10 +44,7 @@ async def test_c06_answers_that_no_database_took_are_spooled_and_replayed_though
     async with stage.control() as simulator:
         await simulator.force(SendOutcome.SLOW, count=2)
         async with stage.beside("scheduler"):
-            sender = stage.start("sender", FLEETCAST_SEND_SECONDS="60")
-            campaign = await stage.launched()
-            await stage.accepted(2)
-            await stage.becomes("SELECT count(*) FROM broadcast_messages WHERE status = 'sending'", 2)
+            sender, campaign = await stage.two_unanswered()
         async with stage.without_database():
             await simulator.release()
             await sender.says("results wait for the database")

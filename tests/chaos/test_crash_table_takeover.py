@@ -77,10 +77,7 @@ async def test_c11_results_outlast_a_database_that_is_away_and_nothing_is_claime
     async with stage.control() as simulator:
         await simulator.force(SendOutcome.SLOW, count=2)
         async with stage.beside("scheduler"):
-            sender = stage.start("sender", FLEETCAST_SEND_SECONDS="60")
-            campaign = await stage.launched()
-            await stage.accepted(2)
-            await stage.becomes("SELECT count(*) FROM broadcast_messages WHERE status = 'sending'", 2)
+            sender, campaign = await stage.two_unanswered()
             async with stage.without_database():
                 await simulator.release()
                 await sender.says("results wait for the database")

@@ -7,14 +7,12 @@ gives the rest back, whoever has less takes what is free; as senders come and go
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-Sharing = Mapping[str, str]
-"""Sender → its node, of all that share."""
 
-
-def shares(homes: Mapping[int, str | None], senders: Sharing, sender: str) -> dict[str | None, int]:
+def shares(homes: Mapping[int, str | None], senders: Mapping[str, str], sender: str) -> dict[str | None, int]:
     """How many shards of each home `sender` should own; it is one of `senders`.
 
-    `homes`: shard → node, or None. The shares of one home differ by one at most.
+    `homes`: shard → node, or None. `senders`: sender → its node, of all that share. The shares of one home differ by
+    one at most.
     """
     found: dict[str | None, int] = {}
     for home, many in Counter(homes.values()).items():

@@ -174,11 +174,13 @@ async def plan_window(
 
 async def advance(connection: Connection, campaign_id: CampaignId, planned: Windows) -> None:
     """Note that these windows of a campaign are committed; after the last of them the campaign is planned."""
-    await connection.execute("UPDATE campaigns SET plan_cursor = $2 WHERE id = $1", campaign_id, planned.ends[-1])
-    if planned.is_last:
-        await connection.execute(
-            "UPDATE campaigns SET planned_at = fleetcast_now(), replan = false WHERE id = $1", campaign_id
-        )
+    await connection.execute(
+        """UPDATE campaigns SET plan_cursor = $2, replan = replan AND NOT $3,
+          planned_at = CASE WHEN $3 THEN fleetcast_now() ELSE planned_at END WHERE id = $1""",
+        campaign_id,
+        planned.ends[-1],
+        planned.is_last,
+    )
 
 
 _WALK = """SELECT b.id, b.dedupe_key FROM broadcast_messages b
