@@ -46,7 +46,7 @@ GOALS: dict[str, Goal] = {
         0.45,
         ge,
         "pipeline_rate divided by the mean rate of two bare loops (claim, queue, mark; nothing else) over as many "
-        "rows, one before and one after it on the same servers.",
+        "rows of a table like that of the messages, one before and one after it on the same servers.",
     ),
     "planning_seconds": Goal(
         "s",
