@@ -8,6 +8,9 @@ must take are attributes, never parsed out of the text.
     ├── InvalidInput          a field, row or setting that cannot be accepted (names it)
     ├── NotFound              no such thing in this workspace
     ├── Conflict              the thing is there, but not in a state that allows the wish
+    ├── Unauthenticated       nobody is known to ask, or not who they say
+    ├── Forbidden             who asks may not do this
+    ├── TooMany               asked too often; says when to try again
     ├── ConfigurationError    a setting or the machine itself (names the setting)
     └── Unavailable           a server that does not answer now; trying again later may help
 
@@ -63,6 +66,22 @@ class Conflict(FleetcastError):
     """The thing is not in a state that allows this."""
 
     exit_code = 4
+
+
+class Unauthenticated(FleetcastError):
+    """Nobody is known to ask: no session or key, an expired one, a wrong password. Never says which part was wrong."""
+
+
+class Forbidden(FleetcastError):
+    """It is known who asks, and they may not do this."""
+
+
+class TooMany(FleetcastError):
+    """Asked too often. `retry_after`: whole seconds after which to try again."""
+
+    def __init__(self, sentence: str, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(sentence)
 
 
 class ConfigurationError(FleetcastError):

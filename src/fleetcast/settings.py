@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fleetcast import failpoints
@@ -55,8 +63,25 @@ class Settings(BaseSettings):
         default=8080, ge=0, le=65535, validation_alias=AliasChoices("PORT"), description="Of the dashboard."
     )
     host: str = Field(
-        default="127.0.0.1", description="Address the dashboard listens on; loopback until accounts exist."
+        default="127.0.0.1",
+        description="Address the dashboard and the API listen on. Other than loopback: put a proxy with TLS before it.",
     )
+    url: str | None = Field(
+        default=None,
+        description="Where people open the dashboard, like https://fleetcast.example.org: for links and cookies.",
+    )
+    trusted_proxies: str = Field(
+        default="", description="Addresses, by commas, of proxies whose word on a visitor's address is taken."
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="Seals secrets in the database; at least 32 characters, the same on all machines. Without it: a "
+        "file of the data directory.",
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="With it /metrics answers from everywhere who shows it; without it only on loopback."
+    )
+    owner_email: str = Field(default="owner@localhost", description="How the first owner signs in.")
     data: Path = Field(default_factory=default_data_directory, description="Data directory of this node.")
     mode: Mode = Field(default=Mode.STANDARD)
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
@@ -95,6 +120,28 @@ class Settings(BaseSettings):
         default="",
         description="Faults at named places, for tests: `claim.committed=kill@3`. Refused in production mode.",
     )
+
+    @field_validator("secret_key", "metrics_token")
+    @classmethod
+    def _secrets_cannot_be_guessed(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if secret is not None and (len(secret.get_secret_value()) < 32 or len(set(secret.get_secret_value())) < 10):
+            raise ConfigurationError(
+                f"FLEETCAST_{str(info.field_name).upper()} can be guessed: set it to at least 32 random characters, "
+                "for example what `openssl rand -base64 33` prints."
+            )
+        return secret
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_an_origin(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url.strip())
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ConfigurationError(
+                "FLEETCAST_URL cannot be used: write it like https://fleetcast.example.org, without a path."
+            )
+        return f"{parts.scheme}://{parts.netloc}"
 
     @field_validator("failpoints")
     @classmethod

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from fleetcast.cli.session import served_runtime
+from fleetcast.cli.session import served_runtime, welcome_first_owner
 from fleetcast.engine.presence import PATIENCE_SECONDS, Presence
 from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.runtime import Runtime
@@ -64,11 +64,14 @@ def scheduler(with_parent: WithParent = False) -> None:
 @app.command()
 def web(with_parent: WithParent = False) -> None:
     """Serve the dashboard on PORT."""
+    from fleetcast.api.app import PREFIX, create_api
     from fleetcast.web.app import serve
 
     async def pages(runtime: Runtime) -> None:
+        await welcome_first_owner(runtime)
+
         async def loop(stop: asyncio.Event, beat: Beat) -> None:
-            await serve(runtime, stop, beat=beat)
+            await serve(runtime, stop, beat=beat, api=(PREFIX, create_api(runtime)))
 
         parts = Supervisor("web", patience=PATIENCE_SECONDS)
         Presence(runtime, parts, "web")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from fleetcast import failpoints
+from fleetcast.cli.output import say
 from fleetcast.embedded.attach import attached
 from fleetcast.errors import ConfigurationError
 from fleetcast.observability.logging import configure_logging
@@ -95,6 +96,17 @@ def served_runtime(process: str, work: Callable[[Runtime], Awaitable[None]]) -> 
 
     with attached(settings) as served:
         runner(run(served))
+
+
+async def welcome_first_owner(runtime: Runtime) -> None:
+    """Make the owner of a new installation and say, once, how to sign in."""
+    from fleetcast.services.accounts.people import first_owner  # not into the memory of every command and sender
+
+    made = await first_owner(runtime)
+    if made is None:
+        return
+    say(f"Sign in as {made.email} with the password {made.password}", style="bold")
+    say("It is shown this once and stored nowhere. Change it after signing in.")
 
 
 async def refuse_test_clock(runtime: Runtime) -> None:

@@ -7,7 +7,7 @@ import structlog
 import typer
 
 from fleetcast.cli.output import console, say
-from fleetcast.cli.session import check_servers, runner
+from fleetcast.cli.session import check_servers, runner, welcome_first_owner
 from fleetcast.cli.status import watch_campaign
 from fleetcast.domain.pacing import Pace
 from fleetcast.domain.scaling import Scaling
@@ -17,7 +17,7 @@ from fleetcast.engine.waiting import pause, unless
 from fleetcast.errors import ConfigurationError, Conflict, Unavailable
 from fleetcast.observability.logging import configure_logging
 from fleetcast.runtime import Runtime, open_runtime
-from fleetcast.services.demo import DemoPlan, start_demo
+from fleetcast.services.demo import DemoPlan, demo_workspace, start_demo
 from fleetcast.services.scaling import senders_wanted
 from fleetcast.settings import load_settings
 from fleetcast.store import schema
@@ -52,6 +52,10 @@ async def _serve(tree: Tree, *, demo: bool) -> None:
     if tree.served.database_url is None:
         raise ConfigurationError("no database was started")
     await schema.migrate(tree.served.database_url.get_secret_value())
+    async with open_runtime(tree.served, pool_size=2) as runtime:
+        if demo:
+            await demo_workspace(runtime)
+        await welcome_first_owner(runtime)
     tree.start_parts()
     say(f"Fleetcast runs. The dashboard: {tree.web_url}", style="bold")
     say(f"Data: {tree.settings.data}. Stop with Ctrl-C.")

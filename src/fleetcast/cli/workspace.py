@@ -17,12 +17,15 @@ def create(
     name: Annotated[str, typer.Argument(help="A name of its own.")],
     time_zone: Annotated[str, typer.Option(help="IANA name; schedules and reports use it.")] = "UTC",
     region: Annotated[str, typer.Option(help="Two letters; reads numbers without a country code.")] = "MY",
+    owner: Annotated[
+        str | None, typer.Option(help="E-mail address of a user; without it, the first one owns it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a workspace."""
 
     async def work(runtime: Runtime) -> Workspace:
-        return await create_workspace(runtime, name, time_zone=time_zone, region=region, actor=person())
+        return await create_workspace(runtime, name, time_zone=time_zone, region=region, owner=owner, actor=person())
 
     made = with_runtime(work)
     if as_json:

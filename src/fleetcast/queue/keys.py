@@ -6,6 +6,7 @@
 | `{prefix}:asks` | stream of free room, senders to dispatchers | trimmed by length |
 | `{prefix}:nudge:{who}` | pub/sub channel | none |
 | `{prefix}:live` | pub/sub channel | none |
+| `{prefix}:limits:…` | counts of HTTP requests, named by the library `limits` | two minutes |
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class Keys:
     def nudge(self, who: str) -> str:
         """Channel that wakes a kind of loop."""
         return f"{self.prefix}:nudge:{who}"
+
+    @property
+    def rate_limits(self) -> str:
+        """Beginning of the counts of HTTP requests."""
+        return f"{self.prefix}:limits"
 
     @property
     def live(self) -> str:

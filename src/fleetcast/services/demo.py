@@ -55,7 +55,7 @@ class Demo:
 
 async def start_demo(runtime: Runtime, plan: DemoPlan, tell: Callable[[str], None]) -> Demo:
     """Make what is missing and launch a campaign, or go on with the one that is under way. Repeatable."""
-    workspace = await _workspace(runtime)
+    workspace = await demo_workspace(runtime)
     for campaign, _ in await list_campaigns(runtime, workspace.id):
         if campaign.status in _OPEN and campaign.title.startswith(TITLE):
             tell(f"Going on with the campaign '{campaign.title}'.")
@@ -75,7 +75,8 @@ async def start_demo(runtime: Runtime, plan: DemoPlan, tell: Callable[[str], Non
     return Demo(workspace, campaign.id, resumed=False)
 
 
-async def _workspace(runtime: Runtime) -> Workspace:
+async def demo_workspace(runtime: Runtime) -> Workspace:
+    """The workspace of demonstrations, made if there is none."""
     with suppress(NotFound):
         return await find_workspace(runtime, WORKSPACE)
     return await create_workspace(runtime, WORKSPACE, time_zone="Asia/Kuala_Lumpur", region="MY")

@@ -11,6 +11,7 @@ from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.domain.pacing import Pace
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
+from fleetcast.services import paging
 from fleetcast.services.naming import as_stored, checked_name
 from fleetcast.services.workspaces import checked_region
 from fleetcast.store import audit, devices, transitions
@@ -25,7 +26,9 @@ __all__ = [
     "Device",
     "add_device",
     "find_device",
+    "get_device",
     "list_devices",
+    "page_of_devices",
     "pause_device",
     "remove_device",
     "resume_device",
@@ -117,6 +120,37 @@ async def list_devices(runtime: Runtime, workspace_id: WorkspaceId) -> list[Devi
     """All devices of the workspace, by name."""
     async with runtime.db.connection() as connection:
         return await devices.of_workspace(connection, workspace_id)
+
+
+async def get_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId) -> Device:
+    """The device with that id. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found = await devices.by_id(connection, workspace_id, device_id)
+    if found is None:
+        raise NotFound(f"There is no device {device_id} in this workspace.")
+    return found
+
+
+async def page_of_devices(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    *,
+    device_id: DeviceId | None = None,
+    state: DeviceState | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> tuple[list[Device], str | None]:
+    """Devices by id, and where the next page begins. Raises InvalidInput for an `after` of another list."""
+    async with runtime.db.connection() as connection:
+        found = await devices.page(
+            connection,
+            workspace_id,
+            device_id=device_id,
+            state=state,
+            after=paging.position(after, 0),
+            limit=limit + 1,
+        )
+    return paging.cut(found, limit, lambda d: d.id)
 
 
 async def _lock(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> Device:

@@ -1,11 +1,12 @@
 """Use cases of workspaces: make one, find the one that is meant."""
 
+from fleetcast.domain.access import Role
 from fleetcast.domain.phone import country_name
 from fleetcast.domain.schedule import parse_zone
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services.naming import as_stored, checked_name
-from fleetcast.store import audit, workspaces
+from fleetcast.store import audit, members, users, workspaces
 from fleetcast.store.workspaces import Workspace
 
 __all__ = ["Workspace", "checked_region", "create_workspace", "find_workspace", "list_workspaces"]
@@ -20,11 +21,24 @@ def checked_region(name: str) -> str:
 
 
 async def create_workspace(
-    runtime: Runtime, name: str, *, time_zone: str = "UTC", region: str = "MY", actor: str = "system"
+    runtime: Runtime,
+    name: str,
+    *,
+    time_zone: str = "UTC",
+    region: str = "MY",
+    owner: str | None = None,
+    actor: str = "system",
 ) -> Workspace:
-    """Make a workspace. Raises InvalidInput for a name that is empty or taken, an unknown zone or country."""
+    """Make a workspace; `owner` is the address of a user, without it the installation's first user owns it.
+
+    Raises InvalidInput for a name that is empty or taken, an unknown zone, country or owner.
+    """
     name, zone, country = checked_name(name), parse_zone(time_zone).key, checked_region(region)
     async with runtime.db.transaction() as connection:
+        if owner is None:
+            first = await users.installation_owner(connection)
+        elif (first := await users.by_email(connection, owner.strip())) is None:
+            raise InvalidInput("owner", f"there is no user with the address {owner}")
         taken = await workspaces.by_name(connection, name)
         made = None if taken else await workspaces.insert(connection, name, zone, country)
         if made is None:
@@ -32,6 +46,10 @@ async def create_workspace(
         await audit.record(
             connection, made.id, actor, "workspace.create", name, after={"time_zone": zone, "region": country}
         )
+        if first is not None:  # before the first start there is nobody
+            await members.put(connection, made.id, first.id, Role.OWNER)
+            after = {"role": Role.OWNER.value}
+            await audit.record(connection, made.id, actor, "member.add", first.email, after=after)
     return made
 
 

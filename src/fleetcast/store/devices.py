@@ -114,6 +114,40 @@ async def by_name(connection: Connection, workspace_id: WorkspaceId, name: str) 
     return _device(row) if row else None
 
 
+async def by_id(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> Device | None:
+    """The device with that id."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL",
+        workspace_id,
+        device_id,
+    )
+    return _device(row) if row else None
+
+
+async def page(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    *,
+    device_id: DeviceId | None,
+    state: DeviceState | None,
+    after: int,
+    limit: int,
+) -> list[Device]:
+    """Devices by id, those after `after`; `device_id` and `state` narrow the list."""
+    rows = await connection.fetch(
+        f"""SELECT {_COLUMNS} FROM devices
+        WHERE workspace_id = $1 AND deleted_at IS NULL AND id > $2 AND ($3::bigint IS NULL OR id = $3)
+          AND ($4::text IS NULL OR state = $4::device_state)
+        ORDER BY id LIMIT $5""",
+        workspace_id,
+        after,
+        device_id,
+        state,
+        limit,
+    )
+    return [_device(r) for r in rows]
+
+
 async def locked(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> Device | None:
     """The device, its row locked until the transaction ends: what is read is what is changed."""
     row = await connection.fetchrow(

@@ -58,3 +58,11 @@ async def look(connection: Connection) -> Health:
     )
     assert row is not None
     return Health(schema=await schema_version(connection), **dict(row))
+
+
+async def key_check(connection: Connection, mine: bytes) -> bytes:
+    """By what the key of sealed secrets is recognised; `mine` becomes it when no key was used yet."""
+    known: bytes = await connection.fetchval(
+        "UPDATE installation SET key_check = coalesce(key_check, $1) RETURNING key_check", mine
+    )
+    return known

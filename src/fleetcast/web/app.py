@@ -16,12 +16,12 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from fleetcast.errors import FleetcastError, NotFound, Unavailable
+from fleetcast.errors import FleetcastError, Forbidden, NotFound, Unauthenticated, Unavailable
 from fleetcast.runtime import Runtime
-from fleetcast.web import rendering
+from fleetcast.web import door, rendering
 from fleetcast.web.address import listen
 from fleetcast.web.live import Live
-from fleetcast.web.pages import overview, probes
+from fleetcast.web.pages import invitation, overview, probes, sign_in
 from fleetcast.web.reading import ReadingConnection
 from fleetcast.web.shield import HEADERS, Shield, is_loopback
 
@@ -43,26 +43,36 @@ class _Forever(StaticFiles):
         return response
 
 
-def create_app(runtime: Runtime) -> FastAPI:
-    """The application on an open runtime. Its lifespan owns the sampler of the live figures."""
+def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> FastAPI:
+    """The application on an open runtime. Its lifespan owns the sampler of the live figures, and the API's if it is
+    given one, with the path at which it stands.
+    """
     figures = Live(runtime, rendering.sections)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             group.create_task(figures.run(), name="live figures")
-            try:
-                yield
-            finally:
-                figures.close()
+            async with contextlib.AsyncExitStack() as parts:
+                if api is not None:
+                    await parts.enter_async_context(api[1].router.lifespan_context(api[1]))
+                try:
+                    yield
+                finally:
+                    figures.close()
 
     app = FastAPI(title="Fleetcast", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     app.state.live = figures
     app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host))
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
+    if api is not None:
+        app.mount(*api, name="api")
     app.include_router(overview.router)
+    app.include_router(sign_in.router)
+    app.include_router(invitation.router)
     app.include_router(probes.router)
+    app.add_exception_handler(Unauthenticated, door.to_sign_in)
     app.add_exception_handler(FleetcastError, _known_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_address)
@@ -83,7 +93,8 @@ async def _known_error(request: Request, error: Exception) -> HTMLResponse:
             503,
             {"Retry-After": "5"},
         )
-    return HTMLResponse(rendering.notice_page("That did not work", str(error)), 400)
+    status = 403 if isinstance(error, Forbidden) else 400
+    return HTMLResponse(rendering.notice_page("That did not work", str(error)), status)
 
 
 async def _http_error(request: Request, error: Exception) -> HTMLResponse:
@@ -133,6 +144,7 @@ async def serve(
     *,
     ready: Callable[[str], None] | None = None,
     beat: Callable[[], None] = lambda: None,
+    api: tuple[str, FastAPI] | None = None,
 ) -> None:
     """Serve the dashboard until `stop` is set. `ready` is given the address once it listens (port 0: a free one);
     `beat` is called several times a second while it serves.
@@ -148,7 +160,7 @@ async def serve(
         if ready is not None:
             ready(url)
 
-    app = create_app(runtime)
+    app = create_app(runtime, api)
     config = uvicorn.Config(
         app,
         http=ReadingConnection,
@@ -156,7 +168,8 @@ async def serve(
         ws="none",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
+        proxy_headers=bool(runtime.settings.trusted_proxies),
+        forwarded_allow_ips=runtime.settings.trusted_proxies or None,
         server_header=False,
         timeout_graceful_shutdown=STOP_WITHIN,
     )

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.services.accounts.membership import Invitation
 from fleetcast.services.overview import PEEK, Counts, Fleet, Overview, standing
 from fleetcast.web import words
 
@@ -134,9 +135,28 @@ def sections(overview: Overview) -> dict[str, str]:
     return {name: _TEMPLATES.get_template(f"parts/{name}.html").render(o=overview) for name in SECTIONS}
 
 
-def overview_page(overview: Overview, choices: list[tuple[WorkspaceId, str]]) -> str:
-    """The first page."""
-    return _TEMPLATES.get_template("overview.html").render(o=overview, choices=choices, sections=sections(overview))
+def overview_page(overview: Overview, choices: list[tuple[WorkspaceId, str]], email: str) -> str:
+    """The first page, for who is signed in."""
+    template = _TEMPLATES.get_template("overview.html")
+    return template.render(o=overview, choices=choices, email=email, sections=sections(overview))
+
+
+def sign_in_page(*, following: str, email: str = "", trouble: str | None = None) -> str:
+    """The form to sign in, and then go on to `following`."""
+    return _TEMPLATES.get_template("sign_in.html").render(following=following, email=email, trouble=trouble)
+
+
+def code_page(*, following: str, trouble: str | None = None) -> str:
+    """The form for the second factor."""
+    return _TEMPLATES.get_template("code.html").render(following=following, trouble=trouble)
+
+
+def invitation_page(
+    invitation: Invitation, *, link: str, known: bool, email: str | None, name: str, trouble: str | None
+) -> str:
+    """An invitation. `known`: its address has an account; `email`: who is signed in."""
+    template = _TEMPLATES.get_template("invitation.html")
+    return template.render(i=invitation, link=link, known=known, email=email, name=name, trouble=trouble)
 
 
 def notice_page(title: str, sentence: str, *, command: str | None = None, retry: bool = False) -> str:

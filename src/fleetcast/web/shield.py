@@ -43,8 +43,29 @@ def _named_host(scope: Scope) -> str:
         return ""
 
 
+def _begun_here(scope: Scope) -> bool:
+    """Whether a request that changes something comes from a page of ours, or from no browser at all.
+
+    Browsers say where a request was begun (Sec-Fetch-Site, and Origin for every POST) and no page can make them lie.
+    A request that shows a key cannot have been forged by a page that does not know it.
+    """
+    headers = Headers(scope=scope)
+    if scope["method"] in {"GET", "HEAD", "OPTIONS"} or "authorization" in headers:
+        return True
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    origin = headers.get("origin")
+    if origin is None:
+        return "cookie" not in headers  # an old browser; programs send no cookies
+    try:
+        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    except ValueError:
+        return False
+
+
 class Shield:
-    """ASGI middleware: security headers on every answer, and the check of the host."""
+    """ASGI middleware: security headers on every answer, the check of the host, and of who begins changes."""
 
     def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
         self._app = app
@@ -64,6 +85,10 @@ class Shield:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        if not _begun_here(scope):
+            refusal = PlainTextResponse("This request was begun by another site and is refused.\n", 403)
+            await refusal(scope, receive, shielded)
+            return
         if self._loopback_only and not is_loopback(_named_host(scope)):
             refusal = PlainTextResponse(
                 "Fleetcast listens on this machine only: open it as http://localhost with its port.\n", 421

@@ -1,5 +1,6 @@
 """The first page and its stream of changes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -8,56 +9,77 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
 from fleetcast.domain.identifiers import WorkspaceId
-from fleetcast.runtime import Runtime
-from fleetcast.services.overview import workspace_names
+from fleetcast.errors import FleetcastError, Unavailable
 from fleetcast.web import live, rendering
+from fleetcast.web.door import Visiting, visiting
 from fleetcast.web.live import Live, Watcher
 
 router = APIRouter()
+
+STILL_MEMBER = 20.0
+"""Seconds after which a stream asks again whether its reader is signed in and a member. Asked with the next event, and
+there is one at least every five seconds."""
 
 Chosen = Annotated[int | None, Query(alias="workspace", ge=1, le=2**63 - 1)]
 """Without it: the oldest workspace."""
 
 
 @router.get("/", response_class=HTMLResponse)
-async def first_page(request: Request, chosen: Chosen = None) -> HTMLResponse:
+async def first_page(request: Request, who: Visiting, chosen: Chosen = None) -> HTMLResponse:
     """How fast is it going out, when is it done, does anything need a person?"""
-    runtime: Runtime = request.app.state.runtime
-    choices = await workspace_names(runtime)
-    if chosen is None and not choices:
+    if not who.memberships:
         return HTMLResponse(
             rendering.notice_page(
                 "Welcome to Fleetcast",
-                "There is no workspace yet. A workspace keeps the devices, leads and campaigns of one organisation "
-                "apart from all others. Make the first one, then reload this page:",
-                command="fleetcast workspace create NAME",
+                "You are not a member of any workspace. A workspace keeps the devices, leads and campaigns of one "
+                "organisation apart from all others. Ask an owner of one for an invitation, or make one on the machine "
+                "that Fleetcast runs on, then reload this page:",
+                command=f"fleetcast workspace create NAME --owner {who.email}",
             )
         )
+    access = who.access(None if chosen is None else WorkspaceId(chosen))
     figures: Live = request.app.state.live
-    overview = await figures.look(WorkspaceId(chosen if chosen is not None else choices[0][0]))
-    return HTMLResponse(rendering.overview_page(overview, choices))
+    overview = await figures.look(access.workspace_id)
+    choices = [(m.workspace_id, m.workspace) for m in who.memberships]
+    return HTMLResponse(rendering.overview_page(overview, choices, who.email))
 
 
 async def _watcher(
-    request: Request, chosen: Annotated[int, Query(alias="workspace", ge=1, le=2**63 - 1)]
+    request: Request, who: Visiting, chosen: Annotated[int, Query(alias="workspace", ge=1, le=2**63 - 1)]
 ) -> AsyncIterator[Watcher]:  # async, or it would be entered in a thread beside the loop that owns the watchers
     figures: Live = request.app.state.live
-    with figures.watching(WorkspaceId(chosen)) as watcher:
+    with figures.watching(who.access(WorkspaceId(chosen)).workspace_id) as watcher:
         yield watcher
 
 
 @router.get("/events")
-async def events(watcher: Annotated[Watcher, Depends(_watcher)]) -> StreamingResponse:
+async def events(
+    request: Request,
+    watcher: Annotated[Watcher, Depends(_watcher)],
+    chosen: Annotated[int, Query(alias="workspace", ge=1, le=2**63 - 1)],
+) -> StreamingResponse:
     """Changed sections as unnamed events, which htmx swaps in; `current` and `trouble` are for app.js.
 
     Not FastAPI's own stream of events: it makes three events ahead for a browser that does not read, and logs a
     traceback when that browser goes away.
     """
-    return StreamingResponse(_told(watcher), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    told = _told(watcher, request, WorkspaceId(chosen))
+    return StreamingResponse(told, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-async def _told(watcher: Watcher) -> AsyncIterator[bytes]:
+async def _told(watcher: Watcher, request: Request, workspace_id: WorkspaceId) -> AsyncIterator[bytes]:
+    clock = asyncio.get_running_loop().time
+    asked = clock()
     async for update in watcher.updates(live.LIFETIME):
+        if clock() - asked > STILL_MEMBER:
+            try:
+                (await visiting(request)).access(workspace_id)
+            except Unavailable:
+                pass  # nobody can say now; the figures say so too
+            except FleetcastError as error:
+                yield format_sse_event(event="trouble", data_str=str(error))
+                return
+            asked = clock()
         if update.trouble is not None:
             yield format_sse_event(event="trouble", data_str=update.trouble)
         elif update.changed:

@@ -1,6 +1,7 @@
 """For machines that watch: is this process alive, can Fleetcast work, what does it measure?"""
 
 import asyncio
+import hmac
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -9,11 +10,23 @@ from fleetcast.errors import FleetcastError
 from fleetcast.services import metrics as fleet
 from fleetcast.services import readiness
 from fleetcast.web import exposition
+from fleetcast.web.shield import is_loopback
 
 router = APIRouter()
 
 ANSWER_WITHIN = 8.0
 """Seconds a reading may take; Prometheus gives up after ten."""
+
+
+def _may_know(request: Request) -> bool:
+    """Figures of the whole installation are for who runs it: with the token, or where there is none, on this machine
+    while nothing else can reach the dashboard.
+    """
+    settings = request.app.state.runtime.settings
+    if settings.metrics_token is None:
+        return is_loopback(settings.host)
+    shown = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    return hmac.compare_digest(shown, settings.metrics_token.get_secret_value().encode())
 
 
 @router.get("/health")
@@ -29,13 +42,16 @@ async def ready(request: Request) -> JSONResponse:
     """
     found = await readiness.problems(request.app.state.runtime)
     if found:
-        return JSONResponse({"status": "not ready", "problems": found}, 503)
+        told = {"problems": found} if _may_know(request) else {}
+        return JSONResponse({"status": "not ready"} | told, 503)
     return JSONResponse({"status": "ready"})
 
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """The figures of the whole fleet for Prometheus; 503 with a sentence when PostgreSQL is away."""
+    if not _may_know(request):
+        return PlainTextResponse("Show the token of FLEETCAST_METRICS_TOKEN.\n", 401, {"WWW-Authenticate": "Bearer"})
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             reading = await fleet.read(request.app.state.runtime)

@@ -1,0 +1,96 @@
+"""The API as one application, to be mounted at `/api/v1`: its resources, its refusals, its description.
+
+The description and its interactive documentation are for whoever may call the API, and come from this machine alone.
+"""
+
+from importlib.resources import files
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from fleetcast.api import devices, problems
+from fleetcast.api.guard import GuardedRoute, needs
+from fleetcast.domain.access import Scope
+from fleetcast.errors import FleetcastError
+from fleetcast.queue.rate_limits import RateLimits
+from fleetcast.runtime import Runtime
+
+PREFIX = "/api/v1"
+ABOUT = """
+Everything that the dashboard and the command line can do, over HTTP.
+
+**Who you are.** Send a key with each request: `Authorization: Bearer fck_…`. An owner makes keys in the dashboard or
+with `fleetcast key create`. A key has scopes: `read` sees, `send` makes messages leave or stop, `manage` changes who
+may do what. Each operation says which one it needs. A key belongs to one workspace and sees nothing of others.
+
+**Once is enough.** Give each request that changes something an `Idempotency-Key`, and send it again if the answer was
+lost: it is done once, and you get the first answer.
+
+**Lists** come by pages: hand `next` back as `after`.
+
+**Refusals** are problem details (RFC 9457); `errors` names the fields. `429` and `503` say in `Retry-After` when to ask
+again.
+"""
+
+router = APIRouter(route_class=GuardedRoute)
+RESOURCES = (devices,)
+
+
+@router.get("/openapi.json", include_in_schema=False, **needs(Scope.READ, device_keys=True))
+async def description(request: Request) -> JSONResponse:
+    """What this API can do, for programs."""
+    app: FastAPI = request.app
+    return JSONResponse(app.openapi())
+
+
+@router.get("/docs", include_in_schema=False, **needs(Scope.READ, device_keys=True))
+async def documentation() -> Response:
+    """What this API can do, for people."""
+    page = files("fleetcast.api").joinpath("docs.html").read_text(encoding="utf-8")
+    return HTMLResponse(page)
+
+
+def create_api(runtime: Runtime) -> FastAPI:
+    """The API on an open runtime."""
+    app = FastAPI(
+        title="Fleetcast",
+        version="1",
+        summary="WhatsApp broadcasts: nothing lost, nothing sent twice.",
+        description=ABOUT,
+        servers=[{"url": PREFIX}],
+        root_path_in_servers=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses=problems.RESPONSES,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.runtime = runtime
+    app.state.rate_limits = RateLimits(runtime.redis, runtime.keys)
+    app.include_router(router)
+    for resource in RESOURCES:
+        app.include_router(resource.router)
+    app.mount("/docs/assets", StaticFiles(packages=[("fleetcast.api", "static")]), name="docs-assets")
+    app.mount("/docs/swagger", StaticFiles(packages=[("fastapi_offline", "static")]), name="swagger")
+    app.add_exception_handler(FleetcastError, problems.known)
+    app.add_exception_handler(RequestValidationError, problems.invalid)
+    app.add_exception_handler(HTTPException, problems.http)
+    app.add_exception_handler(Exception, problems.unforeseen)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+    return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        told = FastAPI.openapi(app)
+        told.setdefault("components", {})["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer", "description": "A key of the API: `fck_…`."},
+            "session": {"type": "apiKey", "in": "cookie", "name": "fleetcast", "description": "Of the dashboard."},
+        }
+        told["security"] = [{"key": []}, {"session": []}]
+        app.openapi_schema = told
+    return app.openapi_schema

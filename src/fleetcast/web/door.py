@@ -1,0 +1,77 @@
+"""Who is at a page: the cookie of a session, and what happens without one.
+
+Every route of the pages either asks for a `Visiting` or is named in `PUBLIC`; a test walks all of them.
+"""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from fleetcast.errors import Unauthenticated
+from fleetcast.runtime import Runtime
+from fleetcast.services.accounts.entrance import Visitor, cookie_name, visitor
+from fleetcast.services.accounts.sign_in import SESSION_SECONDS, Browser
+from fleetcast.web import rendering
+
+SIGN_IN = "/sign-in"
+PUBLIC = frozenset({SIGN_IN, "/sign-in/code", "/invitations/{token}", "/health", "/ready", "/metrics"})
+"""Routes that ask for no session: the door itself, and what machines ask; /metrics has a rule of its own."""
+
+
+def is_secure(request: Request) -> bool:
+    """Whether the browser came over TLS, as far as this process or its trusted proxy knows."""
+    runtime: Runtime = request.app.state.runtime
+    return request.url.scheme == "https" or (runtime.settings.url or "").startswith("https:")
+
+
+def token(request: Request) -> str | None:
+    """The token of the session that a request carries."""
+    return request.cookies.get(cookie_name(secure=is_secure(request)))
+
+
+def browser(request: Request) -> Browser:
+    """Where a request comes from, as far as it says."""
+    return Browser(request.headers.get("User-Agent", ""), request.client.host if request.client else "")
+
+
+async def visiting(request: Request) -> Visitor:
+    """Who is signed in. Raises Unauthenticated, which becomes the sign-in page."""
+    runtime: Runtime = request.app.state.runtime
+    return await visitor(runtime, token(request))
+
+
+Visiting = Annotated[Visitor, Depends(visiting)]
+
+
+def with_session(response: Response, request: Request, value: str, *, seconds: float = SESSION_SECONDS) -> Response:
+    """Give the browser its token: not readable by scripts, not sent with requests that another site begins."""
+    secure = is_secure(request)
+    response.set_cookie(
+        cookie_name(secure=secure), value, max_age=int(seconds), path="/", secure=secure, httponly=True, samesite="lax"
+    )
+    return response
+
+
+def without_session(response: Response, request: Request) -> Response:
+    """Take the token away."""
+    secure = is_secure(request)
+    response.delete_cookie(cookie_name(secure=secure), path="/", secure=secure, httponly=True, samesite="lax")
+    return response
+
+
+def inside(path: str | None) -> str:
+    """An address of this dashboard to go on to; `/` for what is none, so that no link leads people elsewhere."""
+    if not path or not path.startswith("/") or path.startswith("//") or "\\" in path or not path.isprintable():
+        return "/"
+    return path
+
+
+async def to_sign_in(request: Request, error: Exception) -> Response:
+    """Handler of `Unauthenticated`: people get the form and come back afterwards, everything else a 401."""
+    if request.method == "GET" and "text/html" in request.headers.get("Accept", "text/html"):
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(SIGN_IN + ("" if path == "/" else f"?next={quote(path)}"), 303)
+    assert isinstance(error, Unauthenticated)
+    return HTMLResponse(rendering.notice_page("Sign in first", str(error)), 401)
