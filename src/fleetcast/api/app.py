@@ -92,5 +92,10 @@ def _described(app: FastAPI) -> dict[str, Any]:
             "session": {"type": "apiKey", "in": "cookie", "name": "fleetcast", "description": "Of the dashboard."},
         }
         told["security"] = [{"key": []}, {"session": []}]
+        for operation in (o for path in told["paths"].values() for o in path.values()):
+            for status, response in operation["responses"].items():
+                if status >= "4":  # the framework describes every model as plain JSON
+                    content = response["content"]
+                    content[problems.MEDIA_TYPE] = content.pop("application/json", content.get(problems.MEDIA_TYPE))
         app.openapi_schema = told
     return app.openapi_schema

@@ -1,0 +1,95 @@
+"""Devices over the API."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from fleetcast.domain.access import Role, Scope
+from fleetcast.domain.identifiers import DeviceId, WorkspaceId
+from fleetcast.runtime import Runtime
+from tests.api import tenants
+
+
+async def test_a_device_is_added_shown_paced_paused_and_removed(api: httpx2.AsyncClient) -> None:
+    answer = await api.post("devices", json={"name": "Shop KL", "min_delay": 1, "max_delay": 2})
+    assert answer.status_code == 201, answer.text
+    device = answer.json()
+    assert (device["name"], device["min_delay"], device["transport"]) == ("Shop KL", 1.0, "simulator")
+    path = f"devices/{device['id']}"
+    assert (await api.get(path)).json()["name"] == "Shop KL"
+    assert (await api.patch(path, json={"min_delay": 3, "max_delay": 4})).json()["max_delay"] == 4.0
+    paused = (await api.post(f"{path}/pause", json={"reason": "moving"})).json()
+    assert paused["paused_reason"] == "moving"
+    assert paused["paused_by"].startswith("key:")
+    assert (await api.post(f"{path}/resume")).json()["paused_at"] is None
+    assert (await api.delete(path)).status_code == 204
+    gone = await api.get(path)
+    assert gone.status_code == 404
+    assert gone.headers["Content-Type"] == "application/problem+json"
+    assert gone.json()["type"] == "urn:fleetcast:not-found"
+
+
+async def test_a_list_goes_on_where_the_page_before_ended(api: httpx2.AsyncClient) -> None:
+    names = [f"D{n}" for n in range(5)]
+    for name in names:
+        await api.post("devices", json={"name": name})
+    seen, after = [], None
+    while True:
+        page = (await api.get("devices", params={"limit": 2} | ({"after": after} if after else {}))).json()
+        seen += [d["name"] for d in page["items"]]
+        if (after := page["next"]) is None:
+            break
+    assert seen == names
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "all"}, "name"),
+        ({"name": "D", "min_delay": -1}, "min_delay"),
+        ({"name": "D", "min_delay": 9, "max_delay": 1}, "max_delay"),
+        ({"name": "D", "max_delay": 1e400}, "max_delay"),
+        ({"name": "D", "workspace_id": 1}, "workspace_id"),
+        ({"name": "D", "transport": "pigeon"}, "transport"),
+        ({"name": "D", "region": "Mars"}, "region"),
+    ],
+)
+async def test_a_refusal_names_the_field(api: httpx2.AsyncClient, content: dict[str, Any], field: str) -> None:
+    text = str(content).replace("'", '"').replace("inf", "1e400")
+    answer = await api.post("devices", content=text, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert field in [e["field"] for e in answer.json()["errors"]], answer.json()
+    assert (await api.get("devices")).json()["items"] == []
+
+
+async def test_s40_a_key_does_what_its_scopes_say_and_nothing_else(
+    app: FastAPI, runtime: Runtime, workspace: WorkspaceId, api: httpx2.AsyncClient
+) -> None:
+    mine = (await api.post("devices", json={"name": "Mine"})).json()["id"]
+    other = (await api.post("devices", json={"name": "Other"})).json()["id"]
+    asked: dict[str, Callable[[httpx2.AsyncClient], Any]] = {
+        "read": lambda c: c.get(f"/api/v1/devices/{mine}"),
+        "send": lambda c: c.post(f"/api/v1/devices/{mine}/pause"),
+        "manage": lambda c: c.post("/api/v1/devices", json={"name": "New"}),
+        "other": lambda c: c.get(f"/api/v1/devices/{other}"),
+    }
+
+    async def statuses(**who: Any) -> dict[str, int]:
+        async with tenants.client(app, **who) as asking:
+            return {name: (await ask(asking)).status_code for name, ask in asked.items()}
+
+    read_only = await tenants.key(runtime, workspace, {Scope.READ})
+    assert await statuses(key=read_only) == {"read": 200, "send": 403, "manage": 403, "other": 200}
+    of_device = await tenants.key(runtime, workspace, {Scope.READ, Scope.SEND}, DeviceId(mine))
+    assert await statuses(key=of_device) == {"read": 200, "send": 200, "manage": 403, "other": 404}
+    operator = await tenants.person(runtime, workspace, Role.OPERATOR)
+    assert await statuses(session=operator.token) == {"read": 200, "send": 200, "manage": 403, "other": 200}
+    assert await statuses(key="fck_unknown") == dict.fromkeys(asked, 401)
+    assert await statuses() == dict.fromkeys(asked, 401)
+    async with tenants.client(app, key=of_device) as asking:
+        assert [d["name"] for d in (await asking.get("/api/v1/devices")).json()["items"]] == ["Mine"]
