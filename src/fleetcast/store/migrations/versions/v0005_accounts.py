@@ -13,7 +13,7 @@ depends_on = None
 
 STATEMENTS = (
     "ALTER TABLE installation ADD COLUMN key_check bytea",  # recognises the key that secrets are sealed with
-    "CREATE TYPE member_role AS ENUM ('viewer', 'operator', 'owner')",
+    "DROP TABLE members",  # of before there were users; nothing ever wrote to it
     """
 CREATE TABLE users (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
