@@ -226,11 +226,12 @@ async def _nearly_done(world: World, campaign: CampaignId, leads: int) -> bool:
     if not left:
         return True
     open_rows = await world.ask(
-        "SELECT coalesce(sum(n), $2) FROM campaign_tallies WHERE campaign_id = $1 AND counter IN ('pending', 'queued')",
+        "SELECT coalesce(sum(n), $2)::bigint FROM campaign_tallies WHERE campaign_id = $1 AND counter IN ('pending', 'queued')",
         campaign,
         leads,
     )
-    return int(str(open_rows)) < leads // 4
+    assert isinstance(open_rows, int)
+    return open_rows < leads // 4
 
 
 async def _ended(world: World, campaigns: list[CampaignId]) -> bool:
