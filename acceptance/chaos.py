@@ -226,7 +226,8 @@ async def _nearly_done(world: World, campaign: CampaignId, leads: int) -> bool:
     if not left:
         return True
     open_rows = await world.ask(
-        "SELECT coalesce(sum(n), $2)::bigint FROM campaign_tallies WHERE campaign_id = $1 AND counter IN ('pending', 'queued')",
+        """SELECT coalesce(sum(n), $2)::bigint FROM campaign_tallies
+        WHERE campaign_id = $1 AND counter IN ('pending', 'queued')""",
         campaign,
         leads,
     )
