@@ -70,7 +70,8 @@ class Roster:
                 now = asyncio.get_running_loop().time()
                 for row in rows:
                     if row.id not in orphans:  # others may have sent for it since it was ours
-                        self.lanes.unblock(row.id, float("-inf") if row.rested is None else now - row.rested)
+                        rested = float("inf") if row.rested is None else row.rested
+                        self.lanes.unblock(row.id, now - rested, now)
                 self.owned.add(shard)
         gc.freeze()  # lanes stay for as long as the lease: walking over 100,000 of them would hold up every claim
         return replayed
@@ -135,5 +136,5 @@ class Roster:
         self._orphans = {m: d for m, d in self._orphans.items() if m not in done}
         now = asyncio.get_running_loop().time()
         for device in set(done.values()) - set(self._orphans.values()):
-            self.lanes.unblock(device, now)
+            self.lanes.unblock(device, now, now)
         self.due.set()
