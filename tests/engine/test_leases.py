@@ -141,7 +141,7 @@ async def test_taking_over_may_last_longer_than_a_lease(runtime: Runtime, worksp
         group.create_task(leases.run(stop, lambda: None))
 
         async def all_taken_over() -> bool:
-            return len(leases.epochs) == 64
+            return len(leases.epochs) == 64 and leases.hold(asyncio.get_running_loop().time())
 
         await until(all_taken_over)
         stop.set()
