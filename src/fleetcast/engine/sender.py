@@ -112,6 +112,14 @@ class Sender:
             self._last_result.pop(shard, None)
         self._hints.own(sorted(self.leases.epochs))
 
+    def session_lost(self, device: int) -> None:
+        """A device's session was opened elsewhere. If the device is still ours, it is opened here again, at once; else
+        whoever has it keeps it, and our lease loop is about to find out.
+        """
+        self.roster.session_lost(device)
+        if self.leases.hold(asyncio.get_running_loop().time()):
+            self.intake.look_again()
+
     # -- claims and attempts
 
     async def claim(self, stop: asyncio.Event, beat: Beat) -> None:
@@ -220,6 +228,8 @@ class Sender:
         self._lanes.finished(lane, asyncio.get_running_loop().time())
         self.results.put(ended, lane.id, paced=lane.pace.max_delay > 0)
         self._due.set()
+        if ended.session_lost:
+            self.session_lost(lane.id)
         try:
             if ended.suppress:
                 await self._suppress(WorkspaceId(row.workspace), Phone(row.recipient))
