@@ -213,9 +213,10 @@ class Sender:
 
     def _begin(self, row: Claimed, lane: Lane, received_at: float) -> None:
         transport = self.roster.transport_of(lane)
-        if transport is None:  # the lease was lost while the claim was on its way
-            self._give_back(row.id, row.attempt, row.epoch, row.now, "lease_lost", lane)
-            self._lanes.refused(lane)
+        if transport is None:  # the lease, or the session alone, was lost while the claim was on its way
+            self._give_back(row.id, row.attempt, row.epoch, row.now, "session_lost", lane)
+            self._lanes.finished(lane, asyncio.get_running_loop().time())  # in the table it was an attempt
+            lane.missed = True
             return
         attempt = self._run(transport, row, lane, received_at)
         self._under_way[row.id] = asyncio.get_running_loop().create_task(attempt, name="attempt")
