@@ -64,7 +64,7 @@ async def sign_in(runtime: Runtime, email: str, password: str, browser: Browser)
     await tries.count(runtime, tries.of_account(email))
     await tries.count(runtime, tries.of_address(browser.address), free=tries.FREE_OF_ADDRESS)
     async with runtime.db.connection() as connection:
-        user = await users.by_email(connection, email)
+        user = await users.by_email(connection, email) if email.isprintable() else None
     right, better = await passwords.verify(password, user.password_hash if user else None)
     if user is None or not right:
         raise Unauthenticated(WRONG)
