@@ -357,7 +357,9 @@ async def test_a_code_without_a_password_before_it_opens_nothing(
             "/sign-in/code", data={"code": telephone.next_code()}, headers={"Cookie": cookie} if cookie else {}
         )
         assert answer.status_code == 401
-        assert "Enter your password again." in Page(answer.text).words
+        page = Page(answer.text)
+        assert "Enter your password again." in page.words
+        assert page.attributes("form", action="/sign-in")
     await half(stranger, ann)
     async with db.connection() as connection:
         await move_time(connection, timedelta(seconds=CODE_SECONDS + 1))

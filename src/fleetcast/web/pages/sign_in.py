@@ -67,8 +67,8 @@ async def enter_code(
     try:
         opened = await sign_in.enter_code(runtime, token(request) or "", code, browser(request))
     except (Unauthenticated, TooMany) as error:
-        page = rendering.code_page(following=inside(following), trouble=str(error))
-        return HTMLResponse(page, _status(error), _headers(error))
+        again = rendering.sign_in_page if isinstance(error, sign_in.Lapsed) else rendering.code_page
+        return HTMLResponse(again(following=inside(following), trouble=str(error)), _status(error), _headers(error))
     return with_session(RedirectResponse(inside(following), 303), request, opened)
 
 
