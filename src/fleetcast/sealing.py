@@ -3,7 +3,7 @@ with a key that is not in the database.
 
 The key comes from FLEETCAST_SECRET_KEY, else from a file of the data directory that only its owner can read, made when
 it is first needed. Several machines on one database must share it; `check` recognises it, so that a wrong one is told
-at the start and not by the first secret that cannot be opened.
+at the start and not by the first secret that cannot be opened. What seals is loaded with the first secret.
 """
 
 import base64
@@ -12,8 +12,6 @@ import hmac
 import os
 import secrets
 from pathlib import Path
-
-from cryptography.fernet import Fernet, InvalidToken
 
 from fleetcast.errors import ConfigurationError
 from fleetcast.settings import Settings
@@ -25,6 +23,8 @@ class Seal:
     """One key. Sealed values are authenticated: a changed one does not open."""
 
     def __init__(self, material: bytes) -> None:
+        from cryptography.fernet import Fernet
+
         self._fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"fleetcast seal\0" + material).digest()))
         self.check = hmac.digest(material, b"fleetcast key check", "sha256")
         """By this the database recognises the key; says nothing of it."""
@@ -35,6 +35,8 @@ class Seal:
 
     def open(self, sealed: bytes) -> bytes:
         """The secret. Raises ConfigurationError when it was sealed with another key."""
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet.decrypt(sealed)
         except InvalidToken:

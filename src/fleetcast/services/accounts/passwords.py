@@ -1,7 +1,7 @@
 """Passwords: which are good enough, how they are hashed, and made up for people who need a first one.
 
 Hashing is slow and takes 64 MB on purpose; it runs in threads, at most two at a time, so that a storm of sign-ins
-cannot take the machine's memory.
+cannot take the machine's memory. What hashes is loaded with the first password: most processes never see one.
 """
 
 import asyncio
@@ -10,11 +10,12 @@ import secrets
 import weakref
 from asyncio import AbstractEventLoop
 from functools import cache
-
-from pwdlib import PasswordHash
-from pwdlib.exceptions import UnknownHashError
+from typing import TYPE_CHECKING
 
 from fleetcast.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pwdlib import PasswordHash
 
 SHORTEST, LONGEST = 12, 1_000
 """Characters. NIST SP 800-63B: length counts, rules about kinds of characters do not."""
@@ -24,7 +25,6 @@ _WEAK = (
     "password", "passwort", "fleetcast", "whatsapp", "changeme", "letmein", "welcome", "secret", "admin", "owner",
     "qwerty", "qwertz", "iloveyou", "abcdef", "123456", "111111", "000000", "default", "example", "correcthorse",
 )  # fmt: skip
-_HASH = PasswordHash.recommended()
 _gates: "weakref.WeakKeyDictionary[AbstractEventLoop, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
 
 
@@ -59,9 +59,16 @@ def random_password() -> str:
 
 
 @cache
+def _argon2() -> "PasswordHash":
+    from pwdlib import PasswordHash
+
+    return PasswordHash.recommended()
+
+
+@cache
 def _nobodys() -> str:
     """Verified against when there is no such user, so that both take the same time."""
-    return _HASH.hash(secrets.token_urlsafe())
+    return _argon2().hash(secrets.token_urlsafe())
 
 
 def _gate() -> asyncio.Semaphore:
@@ -71,7 +78,7 @@ def _gate() -> asyncio.Semaphore:
 async def hashed(password: str) -> str:
     """What is stored of a password."""
     async with _gate():
-        return await asyncio.to_thread(_HASH.hash, password)
+        return await asyncio.to_thread(lambda: _argon2().hash(password))
 
 
 async def verify(password: str, stored: str | None) -> tuple[bool, str | None]:
@@ -81,8 +88,14 @@ async def verify(password: str, stored: str | None) -> tuple[bool, str | None]:
     if len(password) > LONGEST:
         password, stored = "", None
     async with _gate():
-        try:
-            right, better = await asyncio.to_thread(_HASH.verify_and_update, password, stored or _nobodys())
-        except UnknownHashError:
-            return False, None
+        right, better = await asyncio.to_thread(_verify, password, stored)
     return (right, better) if stored is not None else (False, None)
+
+
+def _verify(password: str, stored: str | None) -> tuple[bool, str | None]:
+    from pwdlib.exceptions import UnknownHashError
+
+    try:
+        return _argon2().verify_and_update(password, stored or _nobodys())
+    except UnknownHashError:
+        return False, None

@@ -1,14 +1,13 @@
 """The second factor: time-based codes (RFC 6238) of an authenticator app, and recovery codes for a lost telephone.
 
 A code works once, and for half a minute before and after its time, because clocks differ. Time is the database's.
+What makes codes is loaded with the first one: most installations have none.
 """
 
 import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-
-import pyotp
 
 from fleetcast.domain.access import SessionId, UserId
 from fleetcast.errors import ConfigurationError, Conflict, InvalidInput, NotFound, Unauthenticated
@@ -50,6 +49,8 @@ async def begin(runtime: Runtime, user_id: UserId, password: str) -> Enrolment:
 
     Raises Conflict when there is one already, Unauthenticated for a wrong password.
     """
+    import pyotp
+
     user = await _proved(runtime, user_id, password)
     if user.needs_code:
         raise Conflict("A second factor is set up already. Turn it off first.")
@@ -126,6 +127,8 @@ async def accepts(connection: Connection, seal: Seal, user: User, code: str) -> 
 
 
 async def _accepts_step(connection: Connection, seal: Seal, user: User, code: str) -> bool:
+    import pyotp
+
     if user.second_factor is None:
         return False
     totp = pyotp.TOTP(seal.open(user.second_factor).decode(), interval=STEP_SECONDS)

@@ -20,6 +20,7 @@ __all__ = [
     "IDLE_SECONDS",
     "SESSION_SECONDS",
     "Browser",
+    "Lapsed",
     "Session",
     "SignedIn",
     "end_session",
@@ -56,6 +57,10 @@ class SignedIn:
     """The token opens nothing yet: hand it to `enter_code` with the code."""
 
 
+class Lapsed(Unauthenticated):
+    """No code helps: the password has to be proved again."""
+
+
 async def sign_in(runtime: Runtime, email: str, password: str, browser: Browser) -> SignedIn:
     """Prove a password. Raises Unauthenticated with the same words for an unknown address and a wrong password,
     TooMany after too many tries.
@@ -64,7 +69,7 @@ async def sign_in(runtime: Runtime, email: str, password: str, browser: Browser)
     await tries.count(runtime, tries.of_account(email))
     await tries.count(runtime, tries.of_address(browser.address), free=tries.FREE_OF_ADDRESS)
     async with runtime.db.connection() as connection:
-        user = await users.by_email(connection, email)
+        user = await users.by_email(connection, email) if email.isprintable() else None
     right, better = await passwords.verify(password, user.password_hash if user else None)
     if user is None or not right:
         raise Unauthenticated(WRONG)
@@ -84,14 +89,15 @@ async def sign_in(runtime: Runtime, email: str, password: str, browser: Browser)
 async def enter_code(runtime: Runtime, pending: str, code: str, browser: Browser) -> str:
     """Finish a sign-in with a code of the second factor or a recovery code: the token of the session.
 
-    Raises Unauthenticated for a wrong or used code or a sign-in that took too long, TooMany after too many tries.
+    Raises Unauthenticated for a wrong or used code, Lapsed for a sign-in that took too long, TooMany after too many
+    tries.
     """
     async with runtime.db.connection() as connection:
         waiting = await sessions.by_token(
             connection, token_hash(pending), idle_seconds=IDLE_SECONDS, waits_for_code=True
         )
     if waiting is None:
-        raise Unauthenticated("This sign-in took too long. Enter your password again.")
+        raise Lapsed("This sign-in took too long. Enter your password again.")
     await tries.count(runtime, tries.of_code(waiting.user_id))
     seal = await second_factor.seal_of(runtime)
     async with runtime.db.transaction() as connection:
@@ -99,7 +105,7 @@ async def enter_code(runtime: Runtime, pending: str, code: str, browser: Browser
         if user is None or not await second_factor.accepts(connection, seal, user, code):
             raise Unauthenticated("The code is wrong, or was used before.")
         if not await sessions.end(connection, user.id, waiting.id):
-            raise Unauthenticated("This sign-in was used already. Enter your password again.")
+            raise Lapsed("This sign-in was used already. Enter your password again.")
         token = await _open(connection, user, browser, waits_for_code=False)
     await tries.forget(runtime, tries.of_code(waiting.user_id))
     return token
