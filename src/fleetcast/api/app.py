@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from fleetcast.api import devices, problems
+from fleetcast.api import audit, devices, keys, me, members, problems, workspaces
 from fleetcast.api.guard import GuardedRoute, needs
 from fleetcast.domain.access import Scope
 from fleetcast.errors import FleetcastError
@@ -37,7 +37,7 @@ again.
 """
 
 router = APIRouter(route_class=GuardedRoute)
-RESOURCES = (devices,)
+RESOURCES = (devices, me, workspaces, members, keys, audit)
 
 
 @router.get("/openapi.json", include_in_schema=False, **needs(Scope.READ, device_keys=True))

@@ -4,7 +4,7 @@ All is asked before the request's content is read: who it is (401), how often th
 Then the header Idempotency-Key is honoured, for every route that changes something.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -43,6 +43,8 @@ class Rule:
     """The request's content is not read at once; its length alone recognises it."""
     sessions_only: bool = False
     """About the person who is signed in: no key may call it."""
+    secret: bool = False
+    """The request or its answer holds a secret, of which nothing readable is kept."""
 
 
 def needs(
@@ -52,9 +54,10 @@ def needs(
     device_keys: bool = False,
     streams: bool = False,
     sessions_only: bool = False,
+    secret: bool = False,
 ) -> dict[str, Any]:
     """Arguments for a route's decorator: `@router.get("/things", **needs(Scope.READ))`."""
-    rule = Rule(scope, device, device_keys or device is not None, streams, sessions_only)
+    rule = Rule(scope, device, device_keys or device is not None, streams, sessions_only, secret)
     return {"openapi_extra": {_RULE: rule, "x-scope": scope.value}}
 
 
@@ -177,30 +180,28 @@ async def _once(
 ) -> Response:
     body = request.headers.get("Content-Length", "").encode() if rule.streams else await request.body()
     asked = idempotency.fingerprint(request.method, request.url.path, request.url.query, body)
-    before = await idempotency.begin(runtime, access, key, asked)
+    before = await idempotency.begin(runtime, access, key, asked, secret=rule.secret)
     if before is not None:
         replayed = Response(before.body, before.status, media_type=before.media_type)
         replayed.headers["Idempotent-Replayed"] = "true"
         return replayed
     try:
         response = await inner(request)
-    except (InvalidInput, RequestValidationError, Forbidden, Unauthenticated, Unavailable):
+    except (InvalidInput, RequestValidationError, Forbidden, Unauthenticated, TooMany, Unavailable):
         await idempotency.release(runtime, access, key)  # nothing was done
         raise
     except FleetcastError as error:
         response = problems.of_error(error)
     except Exception:
-        await _keep(runtime, access, key, await problems.unforeseen(request, RuntimeError()))
+        await _keep(runtime, access, rule, key, await problems.unforeseen(request, RuntimeError()))
         raise
-    await _keep(runtime, access, key, response)
+    await _keep(runtime, access, rule, key, response)
     return response
 
 
-async def _keep(runtime: Runtime, access: Access, key: str, response: Response) -> None:
-    media_type = response.headers.get("Content-Type")
-    await idempotency.finish(
-        runtime, access, key, idempotency.Answer(response.status_code, media_type, bytes(response.body))
-    )
+async def _keep(runtime: Runtime, access: Access, rule: Rule, key: str, response: Response) -> None:
+    answer = idempotency.Answer(response.status_code, response.headers.get("Content-Type"), bytes(response.body))
+    await idempotency.finish(runtime, access, key, answer, secret=rule.secret)
 
 
 def _access(request: Request) -> Access:
@@ -226,3 +227,12 @@ def own_device(access: Access, asked: int | None) -> DeviceId | None:
     if asked not in (None, access.device_id):
         raise NotFound("There is no such device in this workspace.")
     return access.device_id
+
+
+def allow_giving(access: Access, scopes: Collection[Scope]) -> None:
+    """Refuse to make, change or remove who or what has these scopes. Raises Forbidden."""
+    if access.may_give(scopes):
+        return
+    if access.key_id is not None and Scope.MANAGE in scopes:
+        raise Forbidden("A key cannot decide who manages this workspace: an owner does that in the dashboard.")
+    raise Forbidden("Nobody can give what they do not have: ask somebody who has these scopes.")

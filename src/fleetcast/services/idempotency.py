@@ -5,6 +5,9 @@ sends it again and whatever it was, errors of the server included. Another reque
 is the same one while the first is under way. Nothing is kept of a request that was refused before it began (bad input,
 no rights, too many). A key whose first request never got an answer, because the process was killed, can be used again
 after ten minutes; single sends are safe even then, because their message carries the key.
+
+A request that carries or is answered with a secret leaves none behind: it is recognised by a digest that nobody can
+try passwords against, and its answer is sealed.
 """
 
 import hashlib
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from fleetcast.domain.access import Access
 from fleetcast.errors import Conflict, InvalidInput
 from fleetcast.runtime import Runtime
+from fleetcast.services.installation_key import installation_key
 from fleetcast.store import idempotency
 
 HEADER = "Idempotency-Key"
@@ -51,15 +55,21 @@ def checked_key(key: str) -> str:
     return key
 
 
-async def begin(runtime: Runtime, access: Access, key: str, asked: bytes) -> Answer | None:
-    """Take a key for a request: None, go on; else the answer that this request got before.
+async def begin(runtime: Runtime, access: Access, key: str, asked: bytes, *, secret: bool = False) -> Answer | None:
+    """Take a key for a request: None, go on; else the answer that this request got before. `secret`: it or its answer
+    holds one.
 
     Raises InvalidInput when the key was used for another request, KeyInUse while the first one is under way.
     """
     checked_key(key)
+    seal = await installation_key(runtime) if secret else None
+    if seal is not None:
+        asked = seal.digest(asked)
     async with runtime.db.transaction() as connection:
         await idempotency.sweep(connection, KEPT_HOURS)
-        if await idempotency.begin(connection, access.workspace_id, access.actor, key, asked, ABANDONED_SECONDS):
+        if await idempotency.begin(
+            connection, access.workspace_id, access.actor, key, asked, ABANDONED_SECONDS, sealed=secret
+        ):
             return None
         kept = await idempotency.find(connection, access.workspace_id, access.actor, key)
     if kept is None:
@@ -68,14 +78,16 @@ async def begin(runtime: Runtime, access: Access, key: str, asked: bytes) -> Ans
         raise InvalidInput(HEADER, "this key was used for another request; make a new one for each request")
     if kept.status is None:
         raise KeyInUse("The first request with this key is under way. Wait for its answer, or ask again later.")
-    return Answer(kept.status, kept.media_type, kept.body or b"")
+    body = kept.body or b""
+    return Answer(kept.status, kept.media_type, body if seal is None else seal.open(body))
 
 
-async def finish(runtime: Runtime, access: Access, key: str, answer: Answer) -> None:
-    """Keep the answer of the request that took the key."""
+async def finish(runtime: Runtime, access: Access, key: str, answer: Answer, *, secret: bool = False) -> None:
+    """Keep the answer of the request that took the key; `secret` as when it began."""
+    body = (await installation_key(runtime)).close(answer.body) if secret else answer.body
     async with runtime.db.transaction() as connection:
         await idempotency.finish(
-            connection, access.workspace_id, access.actor, key, answer.status, answer.media_type, answer.body
+            connection, access.workspace_id, access.actor, key, answer.status, answer.media_type, body
         )
 
 

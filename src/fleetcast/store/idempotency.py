@@ -15,14 +15,23 @@ class Kept:
     """None: it has no answer yet."""
     media_type: str | None
     body: bytes | None
+    """Sealed, where the answer is a secret."""
 
 
 async def begin(
-    connection: Connection, workspace_id: WorkspaceId, actor: str, key: str, fingerprint: bytes, abandoned: float
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    actor: str,
+    key: str,
+    fingerprint: bytes,
+    abandoned: float,
+    *,
+    sealed: bool,
 ) -> bool:
     """Take a key. False when it was used before; one without an answer for `abandoned` seconds can be taken again."""
     taken: int | None = await connection.fetchval(
-        """INSERT INTO idempotency_keys AS k (workspace_id, actor, key, fingerprint) VALUES ($1, $2, $3, $4)
+        """INSERT INTO idempotency_keys AS k (workspace_id, actor, key, fingerprint, sealed)
+        VALUES ($1, $2, $3, $4, $6)
         ON CONFLICT (workspace_id, actor, key) DO UPDATE SET started_at = fleetcast_now()
         WHERE k.finished_at IS NULL AND k.fingerprint = excluded.fingerprint
           AND k.started_at < fleetcast_now() - make_interval(secs => $5::float)
@@ -32,6 +41,7 @@ async def begin(
         key,
         fingerprint,
         abandoned,
+        sealed,
     )
     return taken is not None
 
@@ -86,3 +96,8 @@ async def sweep(connection: Connection, hours: int) -> None:
     await connection.execute(
         "DELETE FROM idempotency_keys WHERE started_at < fleetcast_now() - make_interval(hours => $1)", hours
     )
+
+
+async def forget_sealed(connection: Connection) -> None:
+    """Forget what was sealed with a key that is lost."""
+    await connection.execute("DELETE FROM idempotency_keys WHERE sealed")

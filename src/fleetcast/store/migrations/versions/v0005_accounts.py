@@ -102,6 +102,7 @@ CREATE TABLE idempotency_keys (
   started_at timestamptz NOT NULL DEFAULT fleetcast_now(),
   finished_at timestamptz,
   status smallint, -- of the answer
+  sealed boolean NOT NULL, -- the answer is a secret
   actor text NOT NULL,
   key text NOT NULL,
   media_type text,
@@ -111,6 +112,7 @@ CREATE TABLE idempotency_keys (
 )""",
     "CREATE INDEX idempotency_keys_age ON idempotency_keys (started_at)",
     "CREATE INDEX audit_workspace ON audit (workspace_id, id)",
+    "CREATE TRIGGER never_emptied BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
 )
 
 
