@@ -61,7 +61,14 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
                 finally:
                     figures.close()
 
-    app = FastAPI(title="Fleetcast", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Fleetcast",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # it would send people to whatever host their request named
+    )
     app.state.runtime = runtime
     app.state.live = figures
     app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host))
