@@ -50,8 +50,9 @@ async def test_f03_of_twenty_claims_of_one_row_at_once_one_becomes_an_attempt(
     async with db.connection() as connection:
         cast = await make_broadcast(connection, workspace, people=1, devices=1)
         await cast.queue(connection)
-        [shard] = await connection.fetchrow("SELECT shard_id FROM broadcast_messages")  # type: ignore[misc]
-    claim = Claim(cast.messages[0], shard, 0)
+        row = await connection.fetchrow("SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages")
+    assert row is not None
+    claim = Claim(*row, 0)
 
     async def t2() -> int:
         async with db.connection() as connection:

@@ -45,6 +45,10 @@ class Intake:
         self._leases = leases
         self._hints = hints
         self._reread = asyncio.Event()
+        self.dropped_nudges = 0
+        """Messages in the senders' channel that were no nudges."""
+        self.strange_hints = 0
+        """Hints about devices that are not ours, or are none."""
 
     def look_again(self) -> None:
         """Have the next look at everything at once."""
@@ -56,6 +60,7 @@ class Intake:
             while not stop.is_set():
                 beat()
                 told = await ears.next(timeout=1.0)
+                self.dropped_nudges = ears.dropped
                 if not told:
                     continue
                 await self._refresh(told.get("devices", []), told.get("campaigns", []))
@@ -142,8 +147,7 @@ class Intake:
 
     async def _read_paces(self, connection: Connection, campaigns: list[int]) -> None:
         found = await shards.paces(connection, campaigns) if campaigns else {}
-        for campaign in campaigns:
-            pace = found.get(campaign)
+        for campaign, pace in found.items():  # one that is not there is not remembered: its rows are none either
             self._lanes.paces[campaign] = None if pace is None else Pace(*pace)
 
     async def _offer(self, windows: Sequence[tuple[int, Iterable[tuple[int, int]]]]) -> bool:
@@ -161,7 +165,7 @@ class Intake:
         if strange and self._leases.epochs:
             await self._refresh([device for device, _ in strange], [])
             for device, rows in strange:
-                self._lanes.offer(device, rows, now)
+                self.strange_hints += not self._lanes.offer(device, rows, now)
         self._roster.due.set()
         return True
 

@@ -74,6 +74,8 @@ class Start(NamedTuple):
 
     lane: Lane
     message: int
+    campaign: int
+    """0 for a message without one."""
     gap: float
     """The delay drawn before it, in seconds."""
     due: float
@@ -218,10 +220,10 @@ class Lanes:
             due, serial, _, lane = heapq.heappop(heap)
             if lane.serial != serial or lane.state is not _State.WAITING:
                 continue
-            message, _ = (lane.urgent or lane.queue).popleft()
+            message, campaign = (lane.urgent or lane.queue).popleft()
             lane.known.discard(message)
             lane.state = _State.BUSY
-            starts.append(Start(lane, message, lane.gap, due))
+            starts.append(Start(lane, message, campaign, lane.gap, due))
             self._want(lane)
         return starts
 

@@ -118,6 +118,8 @@ async def run_scheduler(
                 "dispatches": dispatcher.statements,
                 "sweeps": sweeper.rounds,
                 "orphans": sweeper.orphans,
+                "dropped:asks": dispatcher.dropped_asks,
+                "dropped:nudges": planner.dropped_nudges + dispatcher.dropped_nudges + sweeper.dropped_nudges,
             }
 
         loops = Supervisor("scheduler", patience=PATIENCE_SECONDS)

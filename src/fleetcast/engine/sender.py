@@ -81,6 +81,8 @@ class Sender:
             "resumes:results": self.results.resumed,
             "under_way": len(self._under_way),
             "leases_held": len(self.leases.epochs),
+            "dropped:hints": self._hints.dropped + self.intake.strange_hints,
+            "dropped:nudges": self.intake.dropped_nudges,
             "overdue": 0.0 if due is None else max(0.0, round(asyncio.get_running_loop().time() - due, 3)),
         }
 
@@ -157,7 +159,7 @@ class Sender:
         for start in starts:
             if start.lane.shard not in epochs:
                 self._lanes.refused(start.lane)
-        claims = [Claim(s.message, s.lane.shard, round(s.gap * 1000)) for s in mine]
+        claims = [Claim(s.message, s.lane.shard, s.lane.id, s.campaign, round(s.gap * 1000)) for s in mine]
 
         async def t2(connection: Connection) -> list[Claimed]:
             rows = await transitions.claim(connection, claims, epochs, self.name, self._install)
@@ -180,7 +182,8 @@ class Sender:
             lane = lane_of.pop(row.id)
             self._counters.lateness.note(received_at - lane.due)
             self._begin(row, lane, received_at)
-        for lane in lane_of.values():  # a stale hint, a pause, a stop word, a fence: the guard said no
+        self._counters.claims_refused += len(lane_of)
+        for lane in lane_of.values():  # a stale or wrong hint, a pause, a stop word, a fence: the guard said no
             self._lanes.refused(lane)
 
     async def _recover_claims(self, line: Line) -> bool:

@@ -68,9 +68,11 @@ moved AS (
 {_tally("pending", "queued")}
 SELECT shard_id, device_id, id, coalesce(campaign_id, 0) AS campaign_id FROM moved"""
 
-# T2. $1 ids, $2 shards, $3 drawn gaps in ms: one element a message. $4 sender, $5 the shards once each and $6 their
-# epochs as the sender knows them, $7 installation. The shards' rows are locked FOR SHARE, so a takeover waits for
-# claims that are just committing; in the order of their ids, as everywhere.
+# T2. $1 ids, $2 shards, $3 drawn gaps in ms, $8 devices, $9 campaigns: one element a message. $4 sender, $5 the shards
+# once each and $6 their epochs as the sender knows them, $7 installation. The shards' rows are locked FOR SHARE, so a
+# takeover waits for claims that are just committing; in the order of their ids, as everywhere. Device and campaign are
+# what the delay was drawn for: a hint that names others than the row has would send it in another's turn or pace. They
+# are compared so that no plan joins by them: rows are found, and locked, in the order of $1.
 CLAIM = f"""
 WITH {CLOCK},
 held AS MATERIALIZED (
@@ -82,8 +84,10 @@ lease AS MATERIALIZED (
 moved AS (
   UPDATE broadcast_messages b
   SET status = 'sending', attempts = b.attempts + 1, lease_epoch = lease.epochs[u.shard + 1], claimed_at = clock.now
-  FROM clock, lease, unnest($1::bigint[], $2::smallint[], $3::int[]) AS u (id, shard, gap)
+  FROM clock, lease,
+    unnest($1::bigint[], $2::smallint[], $3::int[], $8::bigint[], $9::bigint[]) AS u (id, shard, gap, device, campaign)
   WHERE b.id = u.id AND b.shard_id = u.shard AND lease.epochs[u.shard + 1] IS NOT NULL AND b.status = 'queued'
+    AND b.device_id IS NOT DISTINCT FROM u.device AND coalesce(b.campaign_id, 0) IS NOT DISTINCT FROM u.campaign
     AND (b.expires_at IS NULL OR b.expires_at > clock.now)
     AND {NOT_SUPPRESSED.format(m="b")}
     AND EXISTS (SELECT 1 FROM devices d WHERE d.id = b.device_id AND d.is_ready)

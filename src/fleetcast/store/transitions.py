@@ -33,10 +33,16 @@ class Queued(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a sender asks for in T2. `gap_ms` is the delay drawn before this attempt."""
+    """What a sender asks for in T2. `gap_ms` is the delay drawn before this attempt.
+
+    Device and campaign decided when: a row that has others is not the one that was meant.
+    """
 
     id: int
     shard: int
+    device: int
+    campaign: int
+    """0 for a message without one."""
     gap_ms: int
 
 
@@ -124,6 +130,8 @@ async def claim(
         list(shards),
         [epochs[shard] for shard in shards],
         install,
+        [c.device for c in claims],
+        [c.campaign for c in claims],
     )
     return [Claimed(*row) for row in rows]
 

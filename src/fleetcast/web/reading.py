@@ -1,14 +1,14 @@
-"""Connections of the dashboard: whoever does not read is let go, and so is who never comes to the end of asking.
+"""Connections of the dashboard and the API: whoever does not read, or does not finish asking, is let go.
 
 Uvicorn stops producing for a browser that does not take what it is sent, and then waits for it without an end: neither
-the lifetime of a stream nor a stop of the process reaches an answer that waits there. In the same way it waits for the
-rest of a request's head, however long and slow that is. Separate from the application, which never sees a connection.
+the lifetime of a stream nor a stop of the process reaches an answer that waits there. It also waits without an end for
+the rest of a request, however much of it came already. Separate from the application, which never sees a connection.
 """
 
 import asyncio
 import socket
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 UNREAD_BYTES = 64 * 1024
 """What the kernel may keep for one browser (it allows twice as much). By itself it took three megabytes, minutes of
@@ -17,12 +17,14 @@ READ_WITHIN = 30.0
 """Seconds in which a browser has to take what the kernel could not hold for it: a page or one event."""
 READ_WITHIN_AT_STOP = 1.0
 """The same once the process stops."""
-ASK_WITHIN = 20.0
-"""Seconds from the first byte of a request, or from a connection without one, to the end of its head."""
-HEAD_BYTES = 64 * 1024
-"""What a head may have: address, cookies and all."""
-
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+LARGEST_HEAD = 64 * 1024
+"""Bytes of a request before its content: the address and all headers."""
+HEAD_WITHIN = 10.0
+"""Seconds in which they have to come, from the connection or the first byte of a later request."""
+CONTENT_WITHIN = 30.0
+"""Seconds in which a request's content has to come, and a second more for each `SLOWEST` bytes that did."""
+SLOWEST = 1_000
+"""Bytes a second."""
 
 
 class ReadingConnection(HttpToolsProtocol):
@@ -30,11 +32,13 @@ class ReadingConnection(HttpToolsProtocol):
 
     letting_go: asyncio.TimerHandle | None = None
     """What ends the connection, while something lies unread."""
-    asking: asyncio.TimerHandle | None = None
-    """What ends the connection, while a request's head is not complete."""
+    hurrying: asyncio.TimerHandle | None = None
+    """What ends the connection, while the rest of a request is awaited."""
     _within = READ_WITHIN
-    _head = 0
-    _begun = False
+    _head_bytes = 0
+    _head_is_here = False
+    _told_bytes = 0
+    _until = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the browser from the first byte it does not take: no second event is kept behind an unread one."""
@@ -42,28 +46,48 @@ class ReadingConnection(HttpToolsProtocol):
         self._within = READ_WITHIN
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
         transport.set_write_buffer_limits(high=0)
-        self._await_head()
+        self._hurry(HEAD_WITHIN)
 
     def data_received(self, data: bytes) -> None:
-        """A head that grows without an end is not kept."""
-        self._head += len(data)
+        """Some of a request, or of several."""
+        if not self._head_is_here:
+            self._head_bytes += len(data)  # one long header is told only when it is whole
         super().data_received(data)
-        if self.asking is not None and self._head > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("The head of the request is too large.")
+        if not self._head_is_here and self._head_bytes > LARGEST_HEAD and not self.transport.is_closing():
+            self._refuse(431)
 
     def on_message_begin(self) -> None:
-        """The first byte of a request; of a further one on the same connection the time begins now."""
+        """The first byte of a request."""
         super().on_message_begin()
-        self._begun = True
-        if self.asking is None:
-            self._await_head()
+        self._told_bytes = 0
+        self._hurry(HEAD_WITHIN)
+
+    def on_url(self, url: bytes) -> None:
+        """Some of the address."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header that is whole."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is here. Raising answers 400."""
-        self._head_is_here()
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
-            raise ValueError("the head of the request is too large")
+        """The head is here; the content may follow."""
+        self._head_is_here = True
+        self._hurry(CONTENT_WITHIN)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the content."""
+        self._until += len(body) / SLOWEST
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole: now it is our turn."""
+        self._head_is_here, self._head_bytes = False, 0
+        self._calm()
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """Something is left over: the patience begins."""
@@ -85,23 +109,40 @@ class ReadingConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, whoever ended it."""
         self._forgive()
-        self._head_is_here()
+        self._calm()
         super().connection_lost(exc)
 
-    def _await_head(self) -> None:
-        self._head = 0
-        self.asking = self.loop.call_later(ASK_WITHIN, self._too_slow)
+    def _count(self, more: int) -> None:
+        """Raises ValueError, which makes it a bad request, for a head that is too large."""
+        self._told_bytes += more
+        if self._told_bytes > LARGEST_HEAD:
+            raise ValueError("the head of the request is too large")
 
-    def _head_is_here(self) -> None:
-        self._begun = False
-        if self.asking is not None:
-            self.asking.cancel()
-            self.asking = None
+    def _hurry(self, within: float) -> None:
+        self._calm()
+        self._until = self.loop.time() + within
+        self.hurrying = self.loop.call_at(self._until, self._look_at_the_time)
 
-    def _too_slow(self) -> None:
-        self.asking = None
-        if self._begun:  # who never asked anything is owed no answer
-            self.transport.write(_TOO_SLOW)
+    def _look_at_the_time(self) -> None:
+        self.hurrying = None
+        if self._head_is_here and self.flow.read_paused:  # it is we who do not take it
+            self._hurry(CONTENT_WITHIN)
+        elif self.loop.time() < self._until:
+            self.hurrying = self.loop.call_at(self._until, self._look_at_the_time)
+        elif self._head_is_here or self._head_bytes == 0:
+            self.transport.abort()
+        else:
+            self._refuse(408)
+
+    def _calm(self) -> None:
+        if self.hurrying is not None:
+            self.hurrying.cancel()
+            self.hurrying = None
+
+    def _refuse(self, status: int) -> None:
+        """An answer to what is no request yet, and the end of the connection."""
+        self._calm()
+        self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
 
     def _expect(self) -> None:
