@@ -12,6 +12,7 @@ from fastapi import Depends, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from fleetcast.api import problems
 from fleetcast.domain.access import Access, Scope
@@ -23,8 +24,6 @@ from fleetcast.services import idempotency
 from fleetcast.services.accounts import entrance
 from fleetcast.services.accounts.tokens import KEY
 
-REQUESTS_A_MINUTE = 600
-"""Of one key or one session."""
 WORKSPACE_HEADER = "Fleetcast-Workspace"
 _RULE = "x-fleetcast-rule"
 _SAFE = frozenset({"GET", "HEAD"})
@@ -88,19 +87,22 @@ class GuardedRoute(APIRoute):
             runtime: Runtime = request.app.state.runtime
             access = await admit(runtime, request)
             limits: RateLimits = request.app.state.rate_limits
-            allowance = await limits.spend(_who(access), REQUESTS_A_MINUTE)
+            allowance = await limits.spend(_who(access), runtime.settings.api_requests_a_minute)
             if not allowance.allowed:
                 refusal = problems.of_error(
                     TooMany(f"At most {allowance.limit:,} requests a minute. Ask again later.", allowance.reset)
                 )
                 return _with_allowance(refusal, allowance)
-            check(rule, access, request)
-            request.state.access = access
-            key = request.headers.get(idempotency.HEADER)
-            if request.method in _SAFE or key is None:
-                response = await inner(request)
-            else:
-                response = await _once(runtime, access, rule, request, key, inner)
+            try:
+                check(rule, access, request)
+                request.state.access = access
+                key = request.headers.get(idempotency.HEADER)
+                if request.method in _SAFE or key is None:
+                    response = await inner(request)
+                else:
+                    response = await _once(runtime, access, rule, request, key, inner)
+            except (FleetcastError, RequestValidationError, HTTPException) as error:
+                response = await problems.refusal(request, error)
             return _with_allowance(response, allowance)
 
         return guarded
@@ -184,7 +186,7 @@ async def _once(
         return replayed
     try:
         response = await inner(request)
-    except (InvalidInput, RequestValidationError, Forbidden, Unauthenticated, Unavailable):
+    except (InvalidInput, RequestValidationError, HTTPException, Forbidden, Unauthenticated, Unavailable):
         await idempotency.release(runtime, access, key)  # nothing was done
         raise
     except FleetcastError as error:

@@ -22,6 +22,7 @@ from fleetcast.errors import (
     Unauthenticated,
     Unavailable,
 )
+from fleetcast.services.idempotency import KeyInUse
 
 log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ _KINDS: tuple[tuple[type[FleetcastError], int, str, str], ...] = (
     (Unauthenticated, 401, "unauthenticated", "Not signed in"),
     (Forbidden, 403, "forbidden", "Not allowed"),
     (NotFound, 404, "not-found", "Not found"),
+    (KeyInUse, 409, "request-under-way", "Under way"),
     (Conflict, 409, "conflict", "Not possible in this state"),
     (InvalidInput, 422, "invalid-input", "Invalid input"),
     (TooMany, 429, "too-many", "Too many requests"),
@@ -87,6 +89,8 @@ def of_error(error: FleetcastError) -> JSONResponse:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, Unavailable):
         headers["Retry-After"] = "5"
+    if isinstance(error, KeyInUse):
+        headers["Retry-After"] = "1"
     fields = None
     if isinstance(error, InvalidInput):
         found = error.problems if isinstance(error, InvalidInputs) else [error]
@@ -146,6 +150,13 @@ async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         "A fault",
         "This is a fault of Fleetcast, not of the request. The log of the process has the details.",
     )
+
+
+async def refusal(request: Request, error: FleetcastError | RequestValidationError | HTTPException) -> JSONResponse:
+    """The answer for whatever refuses a request, where headers are still to be added to it."""
+    if isinstance(error, FleetcastError):
+        return of_error(error)
+    return of_validation(error) if isinstance(error, RequestValidationError) else await http(request, error)
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
