@@ -1,9 +1,7 @@
 """What tests of the client need: the real application, a network that misbehaves, and time that is moved."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -11,11 +9,8 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
-from fleetcast.api.app import PREFIX, create_api
 from fleetcast.client import Client
 from fleetcast.clock import Clock
-from fleetcast.runtime import Runtime
-from fleetcast.web.app import serve
 from tests.api import tenants
 
 
@@ -106,18 +101,3 @@ def client(network: httpx2.AsyncBaseTransport, key: str, time: Time | None = Non
     time = time or Time()
     settings.setdefault("random", Random(7))
     return Client(tenants.BASE, key, transport=network, clock=time.clock(), sleep=time.sleep, **settings)
-
-
-@asynccontextmanager
-async def serving(runtime: Runtime, around: Callable[[FastAPI], Any] = lambda api: api) -> AsyncIterator[int]:
-    """The real server on a port of its own: which. `around` puts something before the API."""
-    stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    settings = runtime.settings.model_copy(update={"port": 0})
-    here = Runtime(settings, runtime.db, runtime.redis, runtime.keys, runtime.nudges, runtime.clock)
-    api = create_api(here)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(serve(here, stop, ready=ready.set_result, api=(PREFIX, around(api))), name="server")
-        try:
-            yield int((await ready).rpartition(":")[2])
-        finally:
-            stop.set()

@@ -9,9 +9,9 @@ import httpx2
 import pytest
 
 from acceptance.proxy import Proxy
+from acceptance.served import serving
 from fleetcast.client import Client, Unreachable
 from fleetcast.runtime import Runtime
-from tests.client.stage import serving
 
 QUICK = {"random": Random(3), "patience": 20.0}
 
@@ -51,9 +51,11 @@ async def network(runtime: Runtime, knife: list[Cutting]) -> AsyncIterator[Proxy
         knife.append(Cutting(api))
         return knife[0]
 
-    async with serving(runtime, around) as port, Proxy(("127.0.0.1", 0), ("127.0.0.1", port)) as proxy:
-        knife[0].network = proxy
-        yield proxy
+    async with serving(runtime, around) as address:
+        server = ("127.0.0.1", int(address.rpartition(":")[2]))
+        async with Proxy(("127.0.0.1", 0), server) as proxy:
+            knife[0].network = proxy
+            yield proxy
 
 
 def fleet_at(network: Proxy, key: str, **settings: Any) -> Client:

@@ -66,6 +66,7 @@ def create_api(runtime: Runtime) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # a redirect would name the host that the request names
         responses=problems.RESPONSES,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -78,10 +79,20 @@ def create_api(runtime: Runtime) -> FastAPI:
     app.mount("/docs/swagger", StaticFiles(packages=[("fastapi_offline", "static")]), name="swagger")
     app.add_exception_handler(FleetcastError, problems.known)
     app.add_exception_handler(RequestValidationError, problems.invalid)
-    app.add_exception_handler(HTTPException, problems.http)
+    app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, problems.unforeseen)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses. Of a wrong method it names one right one; here are all of them."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        routes = [r for resource in RESOURCES for r in resource.router.routes if isinstance(r, GuardedRoute)]
+        methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+        error = HTTPException(405, headers={"Allow": ", ".join(sorted(methods))})
+    return await problems.http(request, error)
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

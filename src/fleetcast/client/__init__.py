@@ -10,6 +10,8 @@ dataclasses, lists are gone through with `async for`, refusals are exceptions (`
 of the rest of Fleetcast and can be used from another machine.
 """
 
+from fleetcast.client.audit import Entry
+from fleetcast.client.campaigns import Audience, Campaign, CampaignDetails, Counts
 from fleetcast.client.devices import Device
 from fleetcast.client.errors import (
     ApiError,
@@ -27,25 +29,91 @@ from fleetcast.client.errors import (
     Unreachable,
 )
 from fleetcast.client.fleet import Client, Resources
+from fleetcast.client.imports import (
+    ImportCounts,
+    LeadImport,
+    LeadImportDetails,
+    Preview,
+    PreviewedLead,
+    PreviewedRow,
+    RowProblem,
+)
+from fleetcast.client.keys import Key, MadeKey
+from fleetcast.client.leads import Lead, LeadDetails, LeadsAdded, NewLead
+from fleetcast.client.media import StoredMedia
+from fleetcast.client.members import Invitation, MadeInvitation, Member
+from fleetcast.client.messages import Attempt, Message, MessageStory, Resent, TimelineEntry
 from fleetcast.client.pages import Page, Pages
+from fleetcast.client.reports import (
+    CampaignFigures,
+    CampaignReport,
+    DeviceFigures,
+    DevicePart,
+    Failure,
+    Fleet,
+    Need,
+    Overview,
+)
+from fleetcast.client.suppressions import Suppressed, Suppression
+from fleetcast.client.workspace import Me, Workspace, WorkspaceFacts
 
 __all__ = [
     "ApiError",
+    "Attempt",
+    "Audience",
+    "Campaign",
+    "CampaignDetails",
+    "CampaignFigures",
+    "CampaignReport",
     "Client",
     "ClientError",
     "Conflict",
+    "Counts",
     "Device",
+    "DeviceFigures",
+    "DevicePart",
+    "Entry",
+    "Failure",
     "FieldError",
+    "Fleet",
     "Forbidden",
+    "ImportCounts",
     "InvalidInput",
+    "Invitation",
+    "Key",
+    "Lead",
+    "LeadDetails",
+    "LeadImport",
+    "LeadImportDetails",
+    "LeadsAdded",
+    "MadeInvitation",
+    "MadeKey",
+    "Me",
+    "Member",
+    "Message",
+    "MessageStory",
+    "Need",
+    "NewLead",
     "NotFound",
+    "Overview",
     "Page",
     "Pages",
+    "Preview",
+    "PreviewedLead",
+    "PreviewedRow",
+    "Resent",
     "Resources",
+    "RowProblem",
     "ServerFault",
+    "StoredMedia",
+    "Suppressed",
+    "Suppression",
+    "TimelineEntry",
     "TooMany",
     "Unauthenticated",
     "Unavailable",
     "UnexpectedAnswer",
     "Unreachable",
+    "Workspace",
+    "WorkspaceFacts",
 ]

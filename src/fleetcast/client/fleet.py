@@ -7,8 +7,19 @@ from typing import Self
 
 import httpx2
 
+from fleetcast.client.audit import Audit
+from fleetcast.client.campaigns import Campaigns
 from fleetcast.client.devices import Devices
 from fleetcast.client.exchange import Exchange
+from fleetcast.client.imports import Imports
+from fleetcast.client.keys import Keys
+from fleetcast.client.leads import Leads
+from fleetcast.client.media import Media
+from fleetcast.client.members import Invitations, Members
+from fleetcast.client.messages import Messages
+from fleetcast.client.reports import Reports
+from fleetcast.client.suppressions import Suppressions
+from fleetcast.client.workspace import WorkspaceOfKey
 from fleetcast.clock import Clock
 
 PATIENCE, SILENCE = 60.0, 30.0
@@ -18,7 +29,19 @@ class Resources:
     """What can be asked."""
 
     def __init__(self, exchange: Exchange) -> None:
+        self.audit = Audit(exchange)
+        self.campaigns = Campaigns(exchange)
         self.devices = Devices(exchange)
+        self.imports = Imports(exchange)
+        self.invitations = Invitations(exchange)
+        self.keys = Keys(exchange)
+        self.leads = Leads(exchange)
+        self.media = Media(exchange)
+        self.members = Members(exchange)
+        self.messages = Messages(exchange)
+        self.reports = Reports(exchange)
+        self.suppressions = Suppressions(exchange)
+        self.workspace = WorkspaceOfKey(exchange)
 
 
 class Client(Resources):
