@@ -28,6 +28,7 @@ class Seal:
         self._fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"fleetcast seal\0" + material).digest()))
         self.check = hmac.digest(material, b"fleetcast key check", "sha256")
         """By this the database recognises the key; says nothing of it."""
+        self._marking = hmac.digest(material, b"fleetcast marks", "sha256")
 
     def close(self, secret: bytes) -> bytes:
         """Seal a secret."""
@@ -39,6 +40,10 @@ class Seal:
             return self._fernet.decrypt(sealed)
         except InvalidToken:
             raise ConfigurationError(WRONG_KEY) from None
+
+    def mark(self, text: bytes) -> bytes:
+        """By this the same text is recognised again; without the key not even a short one can be guessed from it."""
+        return hmac.digest(self._marking, text, "sha256")
 
 
 WRONG_KEY = (

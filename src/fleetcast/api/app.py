@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from fleetcast.api import devices, problems
+from fleetcast.api import campaigns, devices, messages, problems, reports, suppressions, workspace
 from fleetcast.api.guard import GuardedRoute, needs
 from fleetcast.domain.access import Scope
 from fleetcast.errors import FleetcastError
@@ -37,7 +37,7 @@ again.
 """
 
 router = APIRouter(route_class=GuardedRoute)
-RESOURCES = (devices,)
+RESOURCES = (workspace, devices, campaigns, messages, reports, suppressions)
 
 
 @router.get("/openapi.json", include_in_schema=False, **needs(Scope.READ, device_keys=True))
@@ -72,6 +72,7 @@ def create_api(runtime: Runtime) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.rate_limits = RateLimits(runtime.redis, runtime.keys)
+    app.state.meters = reports.Meters()
     app.include_router(router)
     for resource in RESOURCES:
         app.include_router(resource.router)

@@ -1,6 +1,7 @@
 """Use cases of workspaces: make one, find the one that is meant."""
 
 from fleetcast.domain.access import Role
+from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.domain.phone import country_name
 from fleetcast.domain.schedule import parse_zone
 from fleetcast.errors import InvalidInput, NotFound
@@ -9,7 +10,14 @@ from fleetcast.services.naming import as_stored, checked_name
 from fleetcast.store import audit, members, users, workspaces
 from fleetcast.store.workspaces import Workspace
 
-__all__ = ["Workspace", "checked_region", "create_workspace", "find_workspace", "list_workspaces"]
+__all__ = [
+    "Workspace",
+    "checked_region",
+    "create_workspace",
+    "find_workspace",
+    "get_workspace",
+    "list_workspaces",
+]
 
 
 def checked_region(name: str) -> str:
@@ -71,6 +79,15 @@ async def find_workspace(runtime: Runtime, name: str | None) -> Workspace:
         names = ", ".join(w.name for w in every[:20]) + (", …" if len(every) > 20 else "")
         raise InvalidInput("workspace", f"there are several; name one with --workspace: {names}")
     return every[0]
+
+
+async def get_workspace(runtime: Runtime, workspace_id: WorkspaceId) -> Workspace:
+    """The workspace with that number. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found = await workspaces.by_id(connection, workspace_id)
+    if found is None:
+        raise NotFound("There is no such workspace.")
+    return found
 
 
 async def list_workspaces(runtime: Runtime) -> list[Workspace]:
