@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.embedded.servers import EmbeddedServers
@@ -19,6 +21,7 @@ from fleetcast.queue.client import connect
 from fleetcast.queue.keys import Keys
 from fleetcast.queue.nudges import Nudges
 from fleetcast.runtime import Runtime
+from fleetcast.services.accounts import passwords
 from fleetcast.settings import Settings
 from fleetcast.store.connection import Database
 from fleetcast.store.schema import migrate
@@ -109,6 +112,13 @@ async def runtime(db: Database, redis_url: str, short_directory: Path) -> AsyncI
             await redis.delete(*left)
         await redis.aclose()
         shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture
+def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed with next to no work; for tests that make many and ask nothing of the hash."""
+    light = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+    monkeypatch.setattr(passwords, "_HASH", light)
 
 
 @pytest.fixture

@@ -61,7 +61,8 @@ def dotted(node: ast.expr) -> str:
 
 WRONG_IMPORTS = {
     "domain/message.py": "import fleetcast.store.connection\nimport pydantic\nimport cryptography",
-    "queue/keys.py": "import fleetcast.transports\nimport asyncpg\nimport httpx2\nimport PIL\nimport phonenumbers",
+    "queue/keys.py": "import fleetcast.transports\nimport asyncpg\nimport httpx2\nimport PIL\nimport phonenumbers\n"
+    "import pyotp",
     "engine/__init__.py": "import fleetcast.web\nimport redis\nimport fastapi\nimport rich\nimport liquid\n"
     "import prometheus_client",
     "transports/base.py": "import fleetcast.transports.simulator",

@@ -4,6 +4,7 @@ All names begin with `FLEETCAST_` but three, which are the names that hosting pl
 `REDIS_URL`, `PORT`. No setting is needed to start: without them Fleetcast runs its own servers.
 """
 
+import ipaddress
 import os
 import sys
 from enum import StrEnum
@@ -23,8 +24,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fleetcast import failpoints
+from fleetcast import failpoints, guessing
 from fleetcast.errors import ConfigurationError
+
+SHORTEST_SECRET = 32
+"""Characters of a secret that no person has to remember."""
 
 
 class Mode(StrEnum):
@@ -127,10 +131,13 @@ class Settings(BaseSettings):
     @field_validator("secret_key", "metrics_token")
     @classmethod
     def _secrets_cannot_be_guessed(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if secret is not None and (len(secret.get_secret_value()) < 32 or len(set(secret.get_secret_value())) < 10):
+        if secret is None:
+            return None
+        text = secret.get_secret_value()
+        if len(text) < SHORTEST_SECRET or len(set(text)) < 8 or guessing.weakness(text, SHORTEST_SECRET // 2):
             raise ConfigurationError(
-                f"FLEETCAST_{str(info.field_name).upper()} can be guessed: set it to at least 32 random characters, "
-                "for example what `openssl rand -base64 33` prints."
+                f"FLEETCAST_{str(info.field_name).upper()} can be guessed: set it to at least {SHORTEST_SECRET} random "
+                "characters, for example what `openssl rand -base64 33` prints."
             )
         return secret
 
@@ -139,12 +146,39 @@ class Settings(BaseSettings):
     def _url_is_an_origin(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        parts = urlsplit(url.strip())
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        try:
+            parts = urlsplit(url.strip())
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
             raise ConfigurationError(
                 "FLEETCAST_URL cannot be used: write it like https://fleetcast.example.org, without a path."
             )
         return f"{parts.scheme}://{parts.netloc}"
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, proxies: str) -> str:
+        for each in filter(None, (part.strip() for part in proxies.split(","))):
+            try:
+                ipaddress.ip_network(each)
+            except ValueError:
+                raise ConfigurationError(
+                    "FLEETCAST_TRUSTED_PROXIES cannot be used: write addresses or networks by commas, like "
+                    "127.0.0.1,10.0.0.0/8. Whoever is trusted may say where a visitor comes from."
+                ) from None
+        return proxies
+
+    @field_validator("owner_email")
+    @classmethod
+    def _owner_has_an_address(cls, email: str) -> str:
+        name, _, host = email.strip().partition("@")
+        if not name or not host or "@" in host or not email.isprintable() or " " in email.strip() or len(email) > 320:
+            raise ConfigurationError(
+                "FLEETCAST_OWNER_EMAIL cannot be used: write an e-mail address, like ann@example.org."
+            )
+        return email.strip()
 
     @field_validator("failpoints")
     @classmethod

@@ -54,9 +54,12 @@ PAST_EVERY_DEADLINE = 10 * 86_400
 ROUNDS = 60
 """Of everybody's work at the end, until everything must have come to its end."""
 TABLES = """processes, audit, suppressions, inbox, message_attempts, broadcast_messages, campaign_tallies,
-  campaign_newcomers, campaign_devices, campaigns, contents, media, leads, lead_imports, devices, members, workspaces"""
+  campaign_newcomers, campaign_devices, campaigns, contents, media, leads, lead_imports, api_keys, devices, invitations,
+  members, idempotency_keys, workspaces"""
 EMPTY = f"""
+ALTER TABLE audit DISABLE TRIGGER never_emptied;
 TRUNCATE {TABLES} RESTART IDENTITY;
+ALTER TABLE audit ENABLE TRIGGER never_emptied;
 UPDATE shards SET owner = NULL, epoch = 0, recovered_epoch = 0, expires_at = '-infinity'
 WHERE epoch <> 0;
 UPDATE installation SET clock_offset = '0'"""

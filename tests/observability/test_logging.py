@@ -190,3 +190,11 @@ def test_f39_a_flood_reaches_the_log_as_one_line(tmp_path: Path) -> None:
     for i in range(500):
         log("nudge not sent", to="senders", error=f"try {i}")
     assert len(lines(screen)) == 1
+
+
+@pytest.mark.parametrize("kind", ["fcs", "fck", "fci"])
+def test_s38_a_token_is_hidden_wherever_it_stands(tmp_path: Path, kind: str) -> None:
+    screen, token = configured(tmp_path), f"{kind}_Zm9vYmFyYmF6-cXV4_cXV1eA"
+    structlog.get_logger().warning(f"asked for /invitations/{token}", path=f"/invitations/{token}", about=[token])
+    assert token not in screen.getvalue()
+    assert f"/invitations/{kind}_***" in screen.getvalue()

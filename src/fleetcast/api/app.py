@@ -12,7 +12,20 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from fleetcast.api import campaigns, devices, messages, problems, reports, suppressions, workspace
+from fleetcast.api import (
+    audit,
+    campaigns,
+    devices,
+    keys,
+    me,
+    members,
+    messages,
+    problems,
+    reports,
+    suppressions,
+    workspace,
+    workspaces,
+)
 from fleetcast.api.guard import GuardedRoute, needs
 from fleetcast.domain.access import Scope
 from fleetcast.errors import FleetcastError
@@ -37,7 +50,19 @@ again.
 """
 
 router = APIRouter(route_class=GuardedRoute)
-RESOURCES = (workspace, devices, campaigns, messages, reports, suppressions)
+RESOURCES = (
+    me,
+    workspace,
+    workspaces,
+    devices,
+    campaigns,
+    messages,
+    reports,
+    suppressions,
+    members,
+    keys,
+    audit,
+)
 
 
 @router.get("/openapi.json", include_in_schema=False, **needs(Scope.READ, device_keys=True))

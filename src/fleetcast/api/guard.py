@@ -4,7 +4,7 @@ All is asked before the request's content is read: who it is (401), how often th
 Then the header Idempotency-Key is honoured, for every route that changes something (`repetition`).
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -191,3 +191,12 @@ def own_device(access: Access, asked: int | None) -> DeviceId | None:
     if asked not in (None, access.device_id):
         raise NotFound("There is no such device in this workspace.")
     return access.device_id
+
+
+def allow_giving(access: Access, scopes: Collection[Scope]) -> None:
+    """Refuse to make, change or remove who or what has these scopes. Raises Forbidden."""
+    if access.may_give(scopes):
+        return
+    if access.key_id is not None and Scope.MANAGE in scopes:
+        raise Forbidden("A key cannot decide who manages this workspace: an owner does that in the dashboard.")
+    raise Forbidden("Nobody can give what they do not have: ask somebody who has these scopes.")

@@ -120,7 +120,7 @@ async def once(
     if not isinstance(turn, Taken):
         if heard is not None:
             await heard.drain()
-            if not idempotency.is_same_content(runtime, turn, heard.sha256 or b""):
+            if not await idempotency.is_same_content(runtime, turn, heard.sha256 or b""):
                 raise idempotency.another_request()
         return _replayed(turn.answer)
     try:

@@ -1,10 +1,13 @@
 """`fleetcast db`: the database's schema, and what to do after a restore."""
 
+from typing import Annotated
+
 import typer
 
 from fleetcast.cli.output import emit_json, number, say, table
 from fleetcast.cli.session import JsonOption, person, with_runtime
 from fleetcast.runtime import Runtime
+from fleetcast.services.installation_key import take_new_key
 from fleetcast.services.restore import Restored, after_restore
 from fleetcast.store.health import schema_version
 from fleetcast.store.schema import head
@@ -70,3 +73,23 @@ def restored(as_json: JsonOption = False) -> None:
     if done.skipped:
         say(f"{number(done.skipped)} single messages waited and are skipped: they may have gone out since.")
     say("Fleetcast can be started now.")
+
+
+@app.command("new-key")
+def new_key(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: JsonOption = False
+) -> None:
+    """After the key of secrets was lost for good: seal with the present one. Second factors have to be set up anew."""
+    if not yes:
+        typer.confirm("Give up what was sealed with the old key, second factors among it?", abort=True, err=True)
+
+    async def work(runtime: Runtime) -> int:
+        return await take_new_key(runtime, actor=person())
+
+    lost = with_runtime(work)
+    if as_json:
+        emit_json({"second_factors_removed": lost})
+    else:
+        say(
+            f"The present key is the installation's. {number(lost)} second factors are gone and have to be set up anew."
+        )

@@ -46,7 +46,12 @@ def show_all(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> 
     """All keys of the workspace, newest first."""
 
     async def work(runtime: Runtime) -> list[ApiKey]:
-        return await keys.list_keys(runtime, (await find_workspace(runtime, workspace)).id)
+        where = await find_workspace(runtime, workspace)
+        found, following = await keys.list_keys(runtime, where.id)
+        while following is not None:
+            more, following = await keys.list_keys(runtime, where.id, after=following)
+            found += more
+        return found
 
     found = with_runtime(work)
     if as_json:

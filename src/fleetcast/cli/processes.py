@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from fleetcast.cli.session import served_runtime, welcome_first_owner
+from fleetcast.cli.session import prepare_accounts, served_runtime
 from fleetcast.engine.presence import PATIENCE_SECONDS, Presence
 from fleetcast.engine.supervisor import Beat, Supervisor
 from fleetcast.runtime import Runtime
@@ -68,7 +68,7 @@ def web(with_parent: WithParent = False) -> None:
     from fleetcast.web.app import serve
 
     async def pages(runtime: Runtime) -> None:
-        await welcome_first_owner(runtime)
+        await prepare_accounts(runtime)
 
         async def loop(stop: asyncio.Event, beat: Beat) -> None:
             await serve(runtime, stop, beat=beat, api=(PREFIX, create_api(runtime)))

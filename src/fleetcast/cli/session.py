@@ -98,12 +98,17 @@ def served_runtime(process: str, work: Callable[[Runtime], Awaitable[None]]) -> 
         runner(run(served))
 
 
-async def welcome_first_owner(runtime: Runtime) -> None:
-    """Make the owner of a new installation and say, once, how to sign in."""
+async def prepare_accounts(runtime: Runtime) -> None:
+    """Refuse a wrong key of secrets; make the owner of a new installation and say, once, how to sign in."""
     from fleetcast.services.accounts.people import first_owner  # not into the memory of every command and sender
+    from fleetcast.services.installation_key import installation_key
 
+    await installation_key(runtime)
     made = await first_owner(runtime)
     if made is None:
+        return
+    if made.password is None:
+        say(f"{made.email} owns this installation and all its workspaces.")
         return
     say(f"Sign in as {made.email} with the password {made.password}", style="bold")
     say("It is shown this once and stored nowhere. Change it after signing in.")

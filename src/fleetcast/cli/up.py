@@ -7,7 +7,7 @@ import structlog
 import typer
 
 from fleetcast.cli.output import console, say
-from fleetcast.cli.session import check_servers, runner, welcome_first_owner
+from fleetcast.cli.session import check_servers, prepare_accounts, runner
 from fleetcast.cli.status import watch_campaign
 from fleetcast.domain.pacing import Pace
 from fleetcast.domain.scaling import Scaling
@@ -55,7 +55,7 @@ async def _serve(tree: Tree, *, demo: bool) -> None:
     async with open_runtime(tree.served, pool_size=2) as runtime:
         if demo:
             await demo_workspace(runtime)
-        await welcome_first_owner(runtime)
+        await prepare_accounts(runtime)
     tree.start_parts()
     say(f"Fleetcast runs. The dashboard: {tree.web_url}", style="bold")
     say(f"Data: {tree.settings.data}. Stop with Ctrl-C.")

@@ -14,6 +14,9 @@ from fleetcast.services.workspaces import find_workspace
 
 app = typer.Typer(help="Accounts: who may sign in.", no_args_is_help=True)
 
+SHOWN = ("id", "email", "name", "created_at", "password_changed_at", "installation_owner", "second_factor_since")
+"""Of an account; the rest is nobody's business."""
+
 Email = Annotated[str, typer.Argument(help="Their e-mail address.", metavar="EMAIL")]
 
 
@@ -47,8 +50,7 @@ def show_all(as_json: JsonOption = False) -> None:
     """All accounts of this installation."""
     found: list[User] = with_runtime(people.list_users)
     if as_json:
-        secret = {"password_hash", "second_factor", "second_factor_step"}
-        emit_json([{k: getattr(u, k) for k in u.__dataclass_fields__ if k not in secret} for u in found])
+        emit_json([{name: getattr(u, name) for name in SHOWN} for u in found])
     elif not found:
         say("There is no account yet. The first start of `fleetcast up` or `fleetcast web` makes one.")
     else:

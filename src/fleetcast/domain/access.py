@@ -4,7 +4,7 @@ There are three things to be allowed, and every route and page needs one of them
 given some of them; so there is one question, asked in one place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
@@ -61,3 +61,9 @@ class Access:
     def may(self, scope: Scope) -> bool:
         """Whether this is allowed."""
         return scope in self.scopes
+
+    def may_give(self, scopes: Collection[Scope]) -> bool:
+        """Whether a member or key with these scopes can be made, changed or removed: nobody gives or takes what they
+        do not have, and who else may manage is for people to decide, never for a key.
+        """
+        return self.scopes.issuperset(scopes) and (Scope.MANAGE not in scopes or self.user_id is not None)

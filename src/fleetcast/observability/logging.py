@@ -43,6 +43,7 @@ SUBJECTS = (
 
 _SECRET_FIELDS = re.compile(r"passw|secret|token|authori[sz]ation|cookie|api_?key|credential", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\w://[^:/@\s]*):[^@\s]+@")
+_TOKEN = re.compile(r"\b(fc[ski])_[A-Za-z0-9_-]{16,}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}(?![0-9])")
 _JID = re.compile(r"(?<![0-9])[1-9][0-9]{6,14}(?=(?::[0-9]+)?@(?:s\.whatsapp\.net|c\.us|lid)\b)")
 _NUMBER = re.compile(r"[0-9]{7,15}")
@@ -69,6 +70,7 @@ def _redacted(value: Any, field: str = "") -> Any:
         # Whatever will be printed by its own text may carry a number or a password in it.
         return value if isinstance(value, bool | int | float | None) else _redacted(str(value), field)
     value = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value)
+    value = _TOKEN.sub(rf"\1_{HIDDEN}", value)
     value = _PHONE.sub(lambda found: mask_phone(found[0]), value)
     value = _JID.sub(lambda found: mask_phone(found[0]), value)
     return _NUMBER.sub(lambda found: mask_phone(found[0]), value) if field in _PERSON_FIELDS else value

@@ -17,7 +17,7 @@ from datetime import datetime
 from fleetcast.domain.access import Access
 from fleetcast.errors import Conflict, InvalidInput
 from fleetcast.runtime import Runtime
-from fleetcast.sealing import load_seal
+from fleetcast.services.installation_key import installation_key
 from fleetcast.store import idempotency
 
 HEADER = "Idempotency-Key"
@@ -93,8 +93,8 @@ async def begin(runtime: Runtime, access: Access, key: str, asked: Asked, abando
     been for less than `abandoned` seconds.
     """
     checked_key(key)
-    seal = load_seal(runtime.settings)
-    told = seal.mark(_joined(asked.method.encode(), asked.path.encode(), asked.query.encode(), asked.body))
+    seal = await installation_key(runtime)
+    told = seal.digest(_joined(asked.method.encode(), asked.path.encode(), asked.query.encode(), asked.body))
     async with runtime.db.transaction() as connection:
         await idempotency.sweep(connection, KEPT_HOURS)
         since = await idempotency.begin(connection, access.workspace_id, access.actor, key, told, abandoned)
@@ -111,14 +111,14 @@ async def begin(runtime: Runtime, access: Access, key: str, asked: Asked, abando
     return Kept(Answer(kept.status, kept.media_type, kept.location, body), kept.fingerprint[FINGERPRINT_BYTES:])
 
 
-def is_same_content(runtime: Runtime, kept: Kept, sha256: bytes) -> bool:
+async def is_same_content(runtime: Runtime, kept: Kept, sha256: bytes) -> bool:
     """Whether a content that was read as a stream is the one that was answered. `sha256`: of all of it."""
-    return not kept.content or load_seal(runtime.settings).mark(sha256) == kept.content
+    return not kept.content or (await installation_key(runtime)).digest(sha256) == kept.content
 
 
 async def finish(runtime: Runtime, access: Access, taken: Taken, answer: Answer, sha256: bytes | None = None) -> None:
     """Keep the answer of the request that took the key. `sha256`: of a content that was read as a stream."""
-    seal = load_seal(runtime.settings)
+    seal = await installation_key(runtime)
     async with runtime.db.transaction() as connection:
         await idempotency.finish(
             connection,
@@ -130,7 +130,7 @@ async def finish(runtime: Runtime, access: Access, taken: Taken, answer: Answer,
             media_type=answer.media_type,
             location=answer.location,
             body=seal.close(answer.body) if answer.body else b"",
-            content=seal.mark(sha256) if sha256 else b"",
+            content=seal.digest(sha256) if sha256 else b"",
         )
 
 

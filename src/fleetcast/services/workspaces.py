@@ -1,23 +1,42 @@
-"""Use cases of workspaces: make one, find the one that is meant."""
+"""Use cases of workspaces: make one, change one, find the one that is meant."""
 
-from fleetcast.domain.access import Role
+from dataclasses import dataclass, replace
+
+from fleetcast.domain.access import Role, UserId
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.domain.phone import country_name
 from fleetcast.domain.schedule import parse_zone
-from fleetcast.errors import InvalidInput, NotFound
+from fleetcast.errors import Forbidden, InvalidInput, NotFound
 from fleetcast.runtime import Runtime
+from fleetcast.services import paging
 from fleetcast.services.naming import as_stored, checked_name
 from fleetcast.store import audit, members, users, workspaces
+from fleetcast.store.connection import Connection
 from fleetcast.store.workspaces import Workspace
 
 __all__ = [
+    "OwnWorkspace",
     "Workspace",
     "checked_region",
+    "create_own_workspace",
     "create_workspace",
+    "edit_workspace",
     "find_workspace",
     "get_workspace",
     "list_workspaces",
+    "own_workspaces",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWorkspace:
+    """A workspace of somebody, and what they are there."""
+
+    id: WorkspaceId
+    name: str
+    time_zone: str
+    region: str
+    role: Role
 
 
 def checked_region(name: str) -> str:
@@ -47,10 +66,10 @@ async def create_workspace(
             first = await users.installation_owner(connection)
         elif (first := await users.by_email(connection, owner.strip())) is None:
             raise InvalidInput("owner", f"there is no user with the address {owner}")
-        taken = await workspaces.by_name(connection, name)
-        made = None if taken else await workspaces.insert(connection, name, zone, country)
+        await _keep_free(connection, name)
+        made = await workspaces.insert(connection, name, zone, country)
         if made is None:
-            raise InvalidInput("name", f"a workspace called '{name}' already exists; choose another name")
+            raise _taken(name)
         await audit.record(
             connection, made.id, actor, "workspace.create", name, after={"time_zone": zone, "region": country}
         )
@@ -59,6 +78,88 @@ async def create_workspace(
             after = {"role": Role.OWNER.value}
             await audit.record(connection, made.id, actor, "member.add", first.email, after=after)
     return made
+
+
+async def create_own_workspace(
+    runtime: Runtime, user_id: UserId, name: str, *, time_zone: str = "UTC", region: str = "MY"
+) -> Workspace:
+    """Make a further workspace, by the installation's owner. Raises Forbidden for everybody else, InvalidInput."""
+    async with runtime.db.connection() as connection:
+        user = await users.by_id(connection, user_id)
+    if user is None or not user.installation_owner:
+        raise Forbidden("Only the owner of this installation can make workspaces.")
+    return await create_workspace(
+        runtime, name, time_zone=time_zone, region=region, owner=user.email, actor=f"user:{user.email}"
+    )
+
+
+async def edit_workspace(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    *,
+    name: str | None = None,
+    time_zone: str | None = None,
+    region: str | None = None,
+    actor: str,
+) -> Workspace:
+    """Change what is given. Schedules already set keep their instants; numbers already read stay as they are.
+
+    Raises InvalidInput for a name that is empty or taken, an unknown zone or country; NotFound.
+    """
+    async with runtime.db.transaction() as connection:
+        before = await workspaces.by_id(connection, workspace_id, lock=True)
+        if before is None:
+            raise _unknown(workspace_id)
+        after = replace(
+            before,
+            name=before.name if name is None else checked_name(name),
+            time_zone=before.time_zone if time_zone is None else parse_zone(time_zone).key,
+            region=before.region if region is None else checked_region(region),
+        )
+        if after.name != before.name:
+            await _keep_free(connection, after.name, but=workspace_id)
+        changed = [f for f in ("name", "time_zone", "region") if getattr(after, f) != getattr(before, f)]
+        if changed:
+            await workspaces.write(connection, after)
+            old, new = ({f: getattr(each, f) for f in changed} for each in (before, after))
+            await audit.record(connection, workspace_id, actor, "workspace.edit", after.name, old, new)
+    return after
+
+
+async def _keep_free(connection: Connection, name: str, *, but: WorkspaceId | None = None) -> None:
+    """Nobody else gives this name until the transaction ends. Raises InvalidInput when it is taken."""
+    await workspaces.await_names(connection)
+    taken = await workspaces.by_name(connection, name)
+    if taken is not None and taken.id != but:
+        raise _taken(name)
+
+
+def _taken(name: str) -> InvalidInput:
+    return InvalidInput("name", f"a workspace called '{name}' already exists; choose another name")
+
+
+def _unknown(workspace_id: WorkspaceId) -> NotFound:
+    return NotFound(f"There is no workspace {workspace_id}.")
+
+
+async def get_workspace(runtime: Runtime, workspace_id: WorkspaceId) -> Workspace:
+    """The workspace with that id. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found = await workspaces.by_id(connection, workspace_id)
+    if found is None:
+        raise _unknown(workspace_id)
+    return found
+
+
+async def own_workspaces(
+    runtime: Runtime, user_id: UserId, *, after: str | None = None, limit: int = 1_000
+) -> tuple[list[OwnWorkspace], str | None]:
+    """The workspaces of a user, oldest first; and where the next page begins."""
+    start = paging.position(after, 0)
+    async with runtime.db.connection() as connection:
+        found = await workspaces.of_user(connection, user_id, start, limit + 1)
+    told = [OwnWorkspace(w.id, w.name, w.time_zone, w.region, role) for w, role in found]
+    return paging.cut(told, limit, lambda w: w.id)
 
 
 async def find_workspace(runtime: Runtime, name: str | None) -> Workspace:
@@ -79,15 +180,6 @@ async def find_workspace(runtime: Runtime, name: str | None) -> Workspace:
         names = ", ".join(w.name for w in every[:20]) + (", …" if len(every) > 20 else "")
         raise InvalidInput("workspace", f"there are several; name one with --workspace: {names}")
     return every[0]
-
-
-async def get_workspace(runtime: Runtime, workspace_id: WorkspaceId) -> Workspace:
-    """The workspace with that number. Raises NotFound."""
-    async with runtime.db.connection() as connection:
-        found = await workspaces.by_id(connection, workspace_id)
-    if found is None:
-        raise NotFound("There is no such workspace.")
-    return found
 
 
 async def list_workspaces(runtime: Runtime) -> list[Workspace]:

@@ -87,6 +87,25 @@ async def revoke(connection: Connection, workspace_id: WorkspaceId, key_id: KeyI
     return _key(row) if row else None
 
 
+async def revoke_made_by(connection: Connection, workspace_id: WorkspaceId, created_by: str) -> list[ApiKey]:
+    """End all living keys that somebody made."""
+    rows = await connection.fetch(
+        f"""UPDATE api_keys SET revoked_at = fleetcast_now()
+        WHERE workspace_id = $1 AND created_by = $2 AND revoked_at IS NULL RETURNING {_COLUMNS}""",
+        workspace_id,
+        created_by,
+    )
+    return [_key(r) for r in rows]
+
+
+async def by_id(connection: Connection, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey | None:
+    """A key, living or not."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM api_keys WHERE workspace_id = $1 AND id = $2", workspace_id, key_id
+    )
+    return _key(row) if row else None
+
+
 async def by_token(connection: Connection, token_sha256: bytes) -> ApiKey | None:
     """The living key of a token; a key for a device that was removed is none."""
     row = await connection.fetchrow(

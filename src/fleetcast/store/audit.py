@@ -1,6 +1,8 @@
 """The record of what people decided: appended in the same transaction as the decision, never changed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fleetcast.domain.identifiers import WorkspaceId
@@ -8,6 +10,19 @@ from fleetcast.store.connection import Connection
 
 Facts = Mapping[str, Any]
 """What a thing looked like, in values that JSON knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One decision."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    before: Facts | None
+    after: Facts | None
 
 
 async def record(
@@ -52,3 +67,35 @@ async def record_all(
         subjects,
         dict(after) if after is not None else None,
     )
+
+
+async def page(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    before: int,
+    limit: int,
+    *,
+    actor: str | None = None,
+    action: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Entry]:
+    """Entries of a workspace with an id below `before`, newest first; of an actor, of actions that begin so, in a time.
+
+    A time includes its first instant and not its last.
+    """
+    rows = await connection.fetch(
+        """SELECT id, at, actor, action, subject, before, after FROM audit
+        WHERE workspace_id = $1 AND id < $2 AND ($4::text IS NULL OR actor = $4)
+          AND ($5::text IS NULL OR starts_with(action, $5)) AND ($6::timestamptz IS NULL OR at >= $6)
+          AND ($7::timestamptz IS NULL OR at < $7)
+        ORDER BY id DESC LIMIT $3""",
+        workspace_id,
+        before,
+        limit,
+        actor,
+        action,
+        since,
+        until,
+    )
+    return [Entry(**dict(row)) for row in rows]

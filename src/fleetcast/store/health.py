@@ -62,7 +62,15 @@ async def look(connection: Connection) -> Health:
 
 async def key_check(connection: Connection, mine: bytes) -> bytes:
     """By what the key of sealed secrets is recognised; `mine` becomes it when no key was used yet."""
-    known: bytes = await connection.fetchval(
-        "UPDATE installation SET key_check = coalesce(key_check, $1) RETURNING key_check", mine
-    )
+    known: bytes | None = await connection.fetchval("SELECT key_check FROM installation")
+    if known is None:
+        known = await connection.fetchval(
+            "UPDATE installation SET key_check = coalesce(key_check, $1) RETURNING key_check", mine
+        )
+    assert known is not None
     return known
+
+
+async def replace_key_check(connection: Connection, mine: bytes) -> None:
+    """Another key takes the place of the one that was used."""
+    await connection.execute("UPDATE installation SET key_check = $1", mine)

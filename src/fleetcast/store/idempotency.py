@@ -110,3 +110,8 @@ async def sweep(connection: Connection, hours: int) -> None:
         hours,
         SWEPT,
     )
+
+
+async def forget_all(connection: Connection) -> None:
+    """Forget what was sealed with a key that is lost."""
+    await connection.execute("DELETE FROM idempotency_keys")

@@ -55,9 +55,12 @@ def _member(row: Row) -> Member:
     return Member(**{**dict(row), "user_id": UserId(row["user_id"]), "role": Role(row["role"])})
 
 
-async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> list[Member]:
-    """All members of a workspace, by address."""
-    return [_member(r) for r in await connection.fetch(f"{_MEMBER} ORDER BY lower(u.email)", workspace_id)]
+async def of_workspace(connection: Connection, workspace_id: WorkspaceId, after: int, limit: int) -> list[Member]:
+    """Members of a workspace, those with an id above `after`, by id."""
+    rows = await connection.fetch(
+        f"{_MEMBER} AND m.user_id > $2 ORDER BY m.user_id LIMIT $3", workspace_id, after, limit
+    )
+    return [_member(r) for r in rows]
 
 
 async def one(connection: Connection, workspace_id: WorkspaceId, user_id: UserId) -> Member | None:
@@ -157,9 +160,11 @@ async def invite(
     return _invitation(row)
 
 
-async def invitations(connection: Connection, workspace_id: WorkspaceId) -> list[Invitation]:
-    """Invitations of a workspace that can still be accepted, oldest first."""
-    rows = await connection.fetch(f"{_INVITATION} AND i.workspace_id = $1 ORDER BY i.id", workspace_id)
+async def invitations(connection: Connection, workspace_id: WorkspaceId, after: int, limit: int) -> list[Invitation]:
+    """Invitations of a workspace that can still be accepted, those with an id above `after`, oldest first."""
+    rows = await connection.fetch(
+        f"{_INVITATION} AND i.workspace_id = $1 AND i.id > $2 ORDER BY i.id LIMIT $3", workspace_id, after, limit
+    )
     return [_invitation(r) for r in rows]
 
 
@@ -174,8 +179,20 @@ async def end_invitation(connection: Connection, workspace_id: WorkspaceId, invi
     """Accept or withdraw an invitation; its address, or None when there is no open one with that id."""
     email: str | None = await connection.fetchval(
         """UPDATE invitations SET ended_at = fleetcast_now()
-        WHERE workspace_id = $1 AND id = $2 AND ended_at IS NULL RETURNING email""",
+        WHERE workspace_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > fleetcast_now() RETURNING email""",
         workspace_id,
         invitation_id,
     )
     return email
+
+
+async def end_invitations_by(connection: Connection, workspace_id: WorkspaceId, invited_by: str) -> list[str]:
+    """End all open invitations that somebody made; their addresses."""
+    rows = await connection.fetch(
+        """UPDATE invitations SET ended_at = fleetcast_now()
+        WHERE workspace_id = $1 AND invited_by = $2 AND ended_at IS NULL AND expires_at > fleetcast_now()
+        RETURNING email""",
+        workspace_id,
+        invited_by,
+    )
+    return [row["email"] for row in rows]

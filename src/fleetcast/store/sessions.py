@@ -74,13 +74,17 @@ async def touch(connection: Connection, session_id: SessionId) -> None:
     )
 
 
-async def of_user(connection: Connection, user_id: UserId, *, idle_seconds: float) -> list[Session]:
-    """Where a user is signed in, last used first."""
+async def of_user(
+    connection: Connection, user_id: UserId, before: int, limit: int, *, idle_seconds: float
+) -> list[Session]:
+    """Where a user is signed in, newest first, those with an id below `before`."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM sessions WHERE user_id = $1 AND {_OPEN} AND NOT waits_for_code "
-        "ORDER BY seen_at DESC, id DESC",
+        f"""SELECT {_COLUMNS} FROM sessions WHERE user_id = $1 AND {_OPEN} AND NOT waits_for_code AND id < $3
+        ORDER BY id DESC LIMIT $4""",
         user_id,
         idle_seconds,
+        before,
+        limit,
     )
     return [_session(r) for r in rows]
 
@@ -93,6 +97,14 @@ async def end(connection: Connection, user_id: UserId, session_id: SessionId) ->
     return gone is not None
 
 
+async def end_token(connection: Connection, token_sha256: bytes) -> UserId | None:
+    """End the session of a token, half-finished or not. The user if they were signed in by it."""
+    row = await connection.fetchrow(
+        "DELETE FROM sessions WHERE token_sha256 = $1 RETURNING user_id, waits_for_code", token_sha256
+    )
+    return None if row is None or row["waits_for_code"] else UserId(row["user_id"])
+
+
 async def end_others(connection: Connection, user_id: UserId, keep: SessionId | None = None) -> int:
     """End all sessions of a user but one; how many there were. Half-finished ones too."""
     ended = await connection.fetch(
@@ -102,9 +114,11 @@ async def end_others(connection: Connection, user_id: UserId, keep: SessionId | 
 
 
 async def sweep(connection: Connection, *, idle_seconds: float) -> None:
-    """Delete those that are over."""
+    """Delete those that are over, but for rows that are just being used."""
     await connection.execute(
-        """DELETE FROM sessions WHERE expires_at <= fleetcast_now()
-          OR seen_at <= fleetcast_now() - make_interval(secs => $1::float)""",
+        """DELETE FROM sessions WHERE id IN (
+          SELECT id FROM sessions WHERE expires_at <= fleetcast_now()
+            OR seen_at <= fleetcast_now() - make_interval(secs => $1::float)
+          FOR UPDATE SKIP LOCKED)""",
         idle_seconds,
     )

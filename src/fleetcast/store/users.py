@@ -38,24 +38,19 @@ def _user(row: Row | None) -> User | None:
     return None if row is None else User(**{**dict(row), "id": UserId(row["id"])})
 
 
-async def are_there_any(connection: Connection) -> bool:
-    """Whether anybody has an account; waits for another process that makes the first one."""
+async def await_first_owner(connection: Connection) -> None:
+    """Wait until no other process is making the first owner."""
     await connection.execute("SELECT pg_advisory_xact_lock(7215305)")
-    found: bool = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM users)")
-    return found
 
 
-async def insert(
-    connection: Connection, email: str, name: str, password_hash: str, *, installation_owner: bool = False
-) -> User | None:
+async def insert(connection: Connection, email: str, name: str, password_hash: str) -> User | None:
     """A new user, or None when the address is taken, capitals aside."""
     row = await connection.fetchrow(
-        f"""INSERT INTO users (email, name, password_hash, installation_owner) VALUES ($1, $2, $3, $4)
+        f"""INSERT INTO users (email, name, password_hash) VALUES ($1, $2, $3)
         ON CONFLICT (lower(email)) DO NOTHING RETURNING {_COLUMNS}""",
         email,
         name,
         password_hash,
-        installation_owner,
     )
     return _user(row)
 
@@ -84,6 +79,16 @@ async def installation_owner(connection: Connection) -> User | None:
     )
 
 
+async def own_installation(connection: Connection, user_id: UserId) -> None:
+    """Make a user the one who may make workspaces."""
+    await connection.execute("UPDATE users SET installation_owner = true WHERE id = $1", user_id)
+
+
+async def write_name(connection: Connection, user_id: UserId, name: str) -> None:
+    """Call a user something else."""
+    await connection.execute("UPDATE users SET name = $2 WHERE id = $1", user_id, name)
+
+
 async def write_password(connection: Connection, user_id: UserId, password_hash: str, *, changed: bool = True) -> None:
     """Store a password; `changed` False when only the way it is hashed is new."""
     await connection.execute(
@@ -106,11 +111,21 @@ async def write_second_factor(connection: Connection, user_id: UserId, sealed: b
     await connection.execute("DELETE FROM recovery_codes WHERE user_id = $1", user_id)
 
 
+async def with_second_factor(connection: Connection) -> list[UserId]:
+    """Users who have something sealed, whether it is asked for or only prepared; locked until the transaction ends."""
+    rows = await connection.fetch("SELECT id FROM users WHERE second_factor IS NOT NULL ORDER BY id FOR UPDATE")
+    return [UserId(row["id"]) for row in rows]
+
+
+async def turn_on_second_factor(connection: Connection, user_id: UserId) -> None:
+    """From now on a code is asked for."""
+    await connection.execute("UPDATE users SET second_factor_since = fleetcast_now() WHERE id = $1", user_id)
+
+
 async def use_step(connection: Connection, user_id: UserId, step: int) -> bool:
     """Note that the code of a time step was used. False when it, or a later one, was used before."""
     used: int | None = await connection.fetchval(
-        """UPDATE users
-        SET second_factor_step = $2, second_factor_since = coalesce(second_factor_since, fleetcast_now())
+        """UPDATE users SET second_factor_step = $2
         WHERE id = $1 AND second_factor IS NOT NULL AND coalesce(second_factor_step, -1) < $2 RETURNING 1""",
         user_id,
         step,
@@ -189,5 +204,9 @@ async def forgive_try(connection: Connection, subject: str) -> None:
 
 
 async def sweep_tries(connection: Connection) -> None:
-    """Delete what no longer counts."""
-    await connection.execute("DELETE FROM sign_in_failures WHERE last_at < fleetcast_now() - interval '1 day'")
+    """Delete what no longer counts, but for rows that are just being used."""
+    await connection.execute(
+        """DELETE FROM sign_in_failures WHERE subject IN (
+          SELECT subject FROM sign_in_failures WHERE last_at < fleetcast_now() - interval '1 day'
+          FOR UPDATE SKIP LOCKED)"""
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fleetcast.domain.access import Role, UserId
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.store.connection import Connection, Row
 
@@ -47,10 +48,40 @@ async def by_name(connection: Connection, name: str) -> Workspace | None:
     return _workspace(row) if row else None
 
 
-async def by_id(connection: Connection, workspace_id: WorkspaceId) -> Workspace | None:
-    """The workspace with that id."""
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM workspaces WHERE id = $1", workspace_id)
+async def by_id(connection: Connection, workspace_id: WorkspaceId, *, lock: bool = False) -> Workspace | None:
+    """The workspace with that id; `lock` until the transaction ends."""
+    suffix = " FOR NO KEY UPDATE" if lock else ""
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM workspaces WHERE id = $1{suffix}", workspace_id)
     return _workspace(row) if row else None
+
+
+async def of_user(connection: Connection, user_id: UserId, after: int, limit: int) -> list[tuple[Workspace, Role]]:
+    """The workspaces of a user, those with an id above `after`, oldest first; and what they are there."""
+    rows = await connection.fetch(
+        """SELECT w.id, w.name, w.time_zone, w.region, w.attribute_keys, m.role::text
+        FROM members m JOIN workspaces w ON w.id = m.workspace_id
+        WHERE m.user_id = $1 AND w.id > $2 ORDER BY w.id LIMIT $3""",
+        user_id,
+        after,
+        limit,
+    )
+    return [(_workspace(r), Role(r["role"])) for r in rows]
+
+
+async def write(connection: Connection, workspace: Workspace) -> None:
+    """Store what people may change of a workspace."""
+    await connection.execute(
+        "UPDATE workspaces SET name = $2, time_zone = $3, region = $4 WHERE id = $1",
+        workspace.id,
+        workspace.name,
+        workspace.time_zone,
+        workspace.region,
+    )
+
+
+async def await_names(connection: Connection) -> None:
+    """Wait until no other process gives a workspace a name: capitals make no difference, which no index says."""
+    await connection.execute("SELECT pg_advisory_xact_lock(7215306)")
 
 
 async def every(connection: Connection) -> list[Workspace]:

@@ -6,6 +6,7 @@ from fleetcast.domain.access import SCOPES, Access, SessionId, UserId
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.errors import Forbidden, NotFound, Unauthenticated
 from fleetcast.runtime import Runtime
+from fleetcast.services.accounts.account_log import as_actor
 from fleetcast.services.accounts.sign_in import IDLE_SECONDS
 from fleetcast.services.accounts.tokens import KEY, SESSION, token_hash
 from fleetcast.store import api_keys, members, sessions, users
@@ -39,7 +40,7 @@ class Visitor:
             raise NotFound(f"There is no workspace {workspace_id}.")
         return Access(
             found.workspace_id,
-            f"user:{self.email}",
+            as_actor(self.email),
             SCOPES[found.role],
             user_id=self.user_id,
             session_id=self.session_id,

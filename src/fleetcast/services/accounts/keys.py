@@ -8,14 +8,16 @@ from fleetcast.domain.access import KeyId, Scope
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
+from fleetcast.services import paging
+from fleetcast.services.accounts.account_log import as_actor
 from fleetcast.services.accounts.tokens import KEY, new_token, token_hash
 from fleetcast.services.naming import checked_name
 from fleetcast.store import api_keys, audit, devices, overview
 from fleetcast.store.api_keys import ApiKey
+from fleetcast.store.connection import Connection
 
-__all__ = ["ApiKey", "NewKey", "create_key", "list_keys", "revoke_key"]
+__all__ = ["ApiKey", "NewKey", "create_key", "get_key", "list_keys", "revoke_key", "revoke_made_by"]
 
-LAST_ID = 2**63 - 1
 LONGEST_DAYS = 3_650
 
 
@@ -72,11 +74,22 @@ async def create_key(
 
 
 async def list_keys(
-    runtime: Runtime, workspace_id: WorkspaceId, *, before: int = LAST_ID, limit: int = 100
-) -> list[ApiKey]:
-    """Keys of a workspace, newest first; revoked and expired ones too."""
+    runtime: Runtime, workspace_id: WorkspaceId, *, after: str | None = None, limit: int = 1_000
+) -> tuple[list[ApiKey], str | None]:
+    """Keys of a workspace, newest first, revoked and expired ones too; and where the next page begins."""
+    before = paging.position(after, paging.LAST_ID)
     async with runtime.db.connection() as connection:
-        return await api_keys.of_workspace(connection, workspace_id, before, limit)
+        found = await api_keys.of_workspace(connection, workspace_id, before, limit + 1)
+    return paging.cut(found, limit, lambda k: k.id)
+
+
+async def get_key(runtime: Runtime, workspace_id: WorkspaceId, key_id: KeyId) -> ApiKey:
+    """One key, living or not. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found = await api_keys.by_id(connection, workspace_id, key_id)
+    if found is None:
+        raise NotFound(f"There is no key {key_id} in this workspace.")
+    return found
 
 
 async def revoke_key(runtime: Runtime, workspace_id: WorkspaceId, key_id: KeyId, *, actor: str) -> ApiKey:
@@ -87,3 +100,9 @@ async def revoke_key(runtime: Runtime, workspace_id: WorkspaceId, key_id: KeyId,
             raise NotFound(f"There is no key {key_id} in this workspace that could be revoked.")
         await audit.record(connection, workspace_id, actor, "key.revoke", gone.name, before={"id": key_id})
     return gone
+
+
+async def revoke_made_by(connection: Connection, workspace_id: WorkspaceId, email: str, *, actor: str) -> None:
+    """End every key that a person made in a workspace, in the caller's transaction."""
+    for gone in await api_keys.revoke_made_by(connection, workspace_id, as_actor(email)):
+        await audit.record(connection, workspace_id, actor, "key.revoke", gone.name, before={"id": gone.id})

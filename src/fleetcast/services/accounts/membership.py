@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from fleetcast.domain.access import Role, UserId
 from fleetcast.domain.identifiers import WorkspaceId
-from fleetcast.errors import Conflict, InvalidInput, NotFound
+from fleetcast.errors import Conflict, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services.accounts import passwords, people
+from fleetcast.services import paging
+from fleetcast.services.accounts import keys, passwords, people
+from fleetcast.services.accounts.account_log import as_actor
 from fleetcast.services.accounts.tokens import INVITATION, new_token, token_hash
 from fleetcast.store import audit, members, sessions, users
 from fleetcast.store.connection import Connection
@@ -21,10 +23,11 @@ __all__ = [
     "accept_as_new",
     "add_member",
     "change_role",
+    "get_invitation",
+    "get_member",
     "invite",
     "list_invitations",
     "list_members",
-    "memberships",
     "remove_member",
     "show_invitation",
     "withdraw",
@@ -41,24 +44,23 @@ class Invited:
     token: str
 
 
-def checked_role(role: str, field: str = "role") -> Role:
-    """A role by its name. Raises InvalidInput."""
-    try:
-        return Role(role)
-    except ValueError:
-        raise InvalidInput(field, f"'{role[:40]}' is no role; there are {', '.join(Role)}") from None
-
-
-async def list_members(runtime: Runtime, workspace_id: WorkspaceId) -> list[Member]:
-    """All members, by address."""
+async def list_members(
+    runtime: Runtime, workspace_id: WorkspaceId, *, after: str | None = None, limit: int = 1_000
+) -> tuple[list[Member], str | None]:
+    """Members, by the order in which they got their accounts; and where the next page begins."""
+    start = paging.position(after, 0)
     async with runtime.db.connection() as connection:
-        return await members.of_workspace(connection, workspace_id)
+        found = await members.of_workspace(connection, workspace_id, start, limit + 1)
+    return paging.cut(found, limit, lambda m: m.user_id)
 
 
-async def memberships(runtime: Runtime, user_id: UserId) -> list[Membership]:
-    """The workspaces of a user, oldest first."""
+async def get_member(runtime: Runtime, workspace_id: WorkspaceId, user_id: UserId) -> Member:
+    """One member. Raises NotFound."""
     async with runtime.db.connection() as connection:
-        return await members.of_user(connection, user_id)
+        found = await members.one(connection, workspace_id, user_id)
+    if found is None:
+        raise _no_member(user_id)
+    return found
 
 
 async def invite(runtime: Runtime, workspace_id: WorkspaceId, email: str, role: Role, *, actor: str) -> Invited:
@@ -75,10 +77,23 @@ async def invite(runtime: Runtime, workspace_id: WorkspaceId, email: str, role: 
     return Invited(made, token)
 
 
-async def list_invitations(runtime: Runtime, workspace_id: WorkspaceId) -> list[Invitation]:
-    """Invitations that can still be accepted."""
+async def list_invitations(
+    runtime: Runtime, workspace_id: WorkspaceId, *, after: str | None = None, limit: int = 1_000
+) -> tuple[list[Invitation], str | None]:
+    """Invitations that can still be accepted, oldest first; and where the next page begins."""
+    start = paging.position(after, 0)
     async with runtime.db.connection() as connection:
-        return await members.invitations(connection, workspace_id)
+        found = await members.invitations(connection, workspace_id, start, limit + 1)
+    return paging.cut(found, limit, lambda i: i.id)
+
+
+async def get_invitation(runtime: Runtime, workspace_id: WorkspaceId, invitation_id: int) -> Invitation:
+    """An invitation that can still be accepted. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found = await members.invitations(connection, workspace_id, invitation_id - 1, 1)
+    if not found or found[0].id != invitation_id:
+        raise _no_invitation(invitation_id)
+    return found[0]
 
 
 async def withdraw(runtime: Runtime, workspace_id: WorkspaceId, invitation_id: int, *, actor: str) -> None:
@@ -86,7 +101,7 @@ async def withdraw(runtime: Runtime, workspace_id: WorkspaceId, invitation_id: i
     async with runtime.db.transaction() as connection:
         email = await members.end_invitation(connection, workspace_id, invitation_id)
         if email is None:
-            raise NotFound(f"There is no open invitation {invitation_id} in this workspace.")
+            raise _no_invitation(invitation_id)
         await audit.record(connection, workspace_id, actor, "member.withdraw", email)
 
 
@@ -137,7 +152,7 @@ async def _accept(connection: Connection, invitation: Invitation, user_id: UserI
     if not await members.put(connection, invitation.workspace_id, user_id, invitation.role):
         raise Conflict(f"{email} is a member of {invitation.workspace} already.")
     after = {"role": invitation.role.value, "invited_by": invitation.invited_by}
-    await audit.record(connection, invitation.workspace_id, f"user:{email}", "member.accept", email, after=after)
+    await audit.record(connection, invitation.workspace_id, as_actor(email), "member.accept", email, after=after)
     return Membership(invitation.workspace_id, invitation.workspace, invitation.role)
 
 
@@ -165,42 +180,70 @@ async def add_member(
 
 
 async def change_role(
-    runtime: Runtime, workspace_id: WorkspaceId, user_id: UserId, role: Role, *, actor: str
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    user_id: UserId,
+    role: Role,
+    *,
+    revoke_keys: bool = False,
+    actor: str,
 ) -> Member:
-    """Give a member another role; all their sessions end. Raises NotFound, Conflict for the last owner."""
+    """Give a member another role. All their sessions and their open invitations of others end; the keys that they made
+    too, if that is wished. Raises NotFound, Conflict for the last owner.
+    """
     async with runtime.db.transaction() as connection:
         member = await _locked(connection, workspace_id, user_id)
-        if member.role is role:
-            return member
-        await _keep_an_owner(connection, workspace_id, member)
-        await members.write_role(connection, workspace_id, user_id, role)
-        await sessions.end_others(connection, user_id)
-        before, after = {"role": member.role.value}, {"role": role.value}
-        await audit.record(connection, workspace_id, actor, "member.role", member.email, before, after)
-        changed = await members.one(connection, workspace_id, user_id)
-        assert changed is not None
-    return changed
+        if member.role is not role:
+            await _keep_an_owner(connection, workspace_id, member)
+            await members.write_role(connection, workspace_id, user_id, role)
+            before, after = {"role": member.role.value}, {"role": role.value}
+            await audit.record(connection, workspace_id, actor, "member.role", member.email, before, after)
+            await _disarm(connection, workspace_id, member, revoke_keys=revoke_keys, actor=actor)
+    return await get_member(runtime, workspace_id, user_id)
 
 
-async def remove_member(runtime: Runtime, workspace_id: WorkspaceId, user_id: UserId, *, actor: str) -> None:
-    """Take somebody out of the workspace; all their sessions end. Raises NotFound, Conflict for the last owner."""
+async def remove_member(
+    runtime: Runtime, workspace_id: WorkspaceId, user_id: UserId, *, revoke_keys: bool = False, actor: str
+) -> None:
+    """Take somebody out of the workspace. All their sessions and their open invitations of others end; the keys that
+    they made too, if that is wished. Raises NotFound, Conflict for the last owner.
+    """
     async with runtime.db.transaction() as connection:
         member = await _locked(connection, workspace_id, user_id)
         await _keep_an_owner(connection, workspace_id, member)
         await members.delete(connection, workspace_id, user_id)
-        await sessions.end_others(connection, user_id)
         before = {"role": member.role.value}
         await audit.record(connection, workspace_id, actor, "member.remove", member.email, before=before)
+        await _disarm(connection, workspace_id, member, revoke_keys=revoke_keys, actor=actor)
+
+
+async def _disarm(
+    connection: Connection, workspace_id: WorkspaceId, member: Member, *, revoke_keys: bool, actor: str
+) -> None:
+    """What they could come back by."""
+    await sessions.end_others(connection, member.user_id)
+    for email in await members.end_invitations_by(connection, workspace_id, as_actor(member.email)):
+        await audit.record(connection, workspace_id, actor, "member.withdraw", email)
+    if revoke_keys:
+        await keys.revoke_made_by(connection, workspace_id, member.email, actor=actor)
 
 
 async def _locked(connection: Connection, workspace_id: WorkspaceId, user_id: UserId) -> Member:
     await members.lock(connection, workspace_id)
     member = await members.one(connection, workspace_id, user_id)
     if member is None:
-        raise NotFound(f"There is no member {user_id} in this workspace.")
+        raise _no_member(user_id)
     return member
 
 
 async def _keep_an_owner(connection: Connection, workspace_id: WorkspaceId, member: Member) -> None:
     if member.role is Role.OWNER and await members.owners(connection, workspace_id) == 1:
         raise Conflict(f"{member.email} is the only owner: make somebody else an owner first.")
+
+
+def _no_member(user_id: UserId) -> NotFound:
+    return NotFound(f"There is no member {user_id} in this workspace.")
+
+
+def _no_invitation(invitation_id: int) -> NotFound:
+    return NotFound(f"There is no open invitation {invitation_id} in this workspace.")

@@ -5,51 +5,41 @@ cannot take the machine's memory.
 """
 
 import asyncio
-import re
+import base64
 import secrets
+import unicodedata
 import weakref
 from asyncio import AbstractEventLoop
-from functools import cache
 
 from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from fleetcast.errors import InvalidInput
+from fleetcast.guessing import weakness
 
 SHORTEST, LONGEST = 12, 1_000
 """Characters. NIST SP 800-63B: length counts, rules about kinds of characters do not."""
+OF_ONES_OWN = 8
+"""Characters beside what everybody tries."""
 AT_ONCE = 2
 
-_WEAK = (
-    "password", "passwort", "fleetcast", "whatsapp", "changeme", "letmein", "welcome", "secret", "admin", "owner",
-    "qwerty", "qwertz", "iloveyou", "abcdef", "123456", "111111", "000000", "default", "example", "correcthorse",
-)  # fmt: skip
-_HASH = PasswordHash.recommended()
+_PASSES, _KIBIBYTES, _LANES = 3, 65_536, 4
+"""RFC 9106, second recommendation."""
+_HASH = PasswordHash((Argon2Hasher(time_cost=_PASSES, memory_cost=_KIBIBYTES, parallelism=_LANES),))
 _gates: "weakref.WeakKeyDictionary[AbstractEventLoop, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
 
 
-def check_password(password: str, *known: str, field: str = "password") -> str:
-    """The password, if it is one that nobody guesses. `known` are words that belong to the person.
-
-    Raises InvalidInput.
-    """
+def check_password(password: str, *known: str, field: str = "password") -> None:
+    """Whether it is one that nobody guesses. `known` are words that belong to the person. Raises InvalidInput."""
     if len(password) < SHORTEST:
         raise InvalidInput(
             field, f"at least {SHORTEST} characters; a few words that have nothing to do with each other"
         )
     if len(password) > LONGEST:
         raise InvalidInput(field, f"at most {LONGEST:,} characters")
-    plain = re.sub(r"[^a-z]", "", password.lower().translate(str.maketrans("0134578@$", "oieastbas")))
-    digits = re.sub(r"[^0-9a-z]", "", password.lower())
-    belongings = [w for k in known for w in re.split(r"[^a-z0-9]+", k.lower()) if len(w) >= 4]
-    for word in (*_WEAK, *belongings):
-        rest_of_letters = len(plain) - plain.count(word) * len(word) if word in plain else None
-        rest = len(digits) - digits.count(word) * len(word) if word in digits else rest_of_letters
-        if rest is not None and rest < SHORTEST - 4:
-            raise InvalidInput(field, f"it is little more than '{word}', which is among the first to be tried")
-    if len(set(password)) < 5:
-        raise InvalidInput(field, "it repeats the same few characters")
-    return password
+    if weak := weakness(password, OF_ONES_OWN, known):
+        raise InvalidInput(field, f"it {weak}; take a few words that have nothing to do with each other")
 
 
 def random_password() -> str:
@@ -58,10 +48,15 @@ def random_password() -> str:
     return "-".join("".join(secrets.choice(letters) for _ in range(5)) for _ in range(4))
 
 
-@cache
 def _nobodys() -> str:
-    """Verified against when there is no such user, so that both take the same time."""
-    return _HASH.hash(secrets.token_urlsafe())
+    """A hash of the usual form that no password has: looking for one takes as long as with anybody's."""
+    salt, digest = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
+    return f"$argon2id$v=19$m={_KIBIBYTES},t={_PASSES},p={_LANES}${salt}${digest}"
+
+
+def _typed(password: str) -> bytes:
+    """Keyboards and systems write the same letter in several ways; what is no letter at all is no fault of ours."""
+    return unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
 
 
 def _gate() -> asyncio.Semaphore:
@@ -71,7 +66,7 @@ def _gate() -> asyncio.Semaphore:
 async def hashed(password: str) -> str:
     """What is stored of a password."""
     async with _gate():
-        return await asyncio.to_thread(_HASH.hash, password)
+        return await asyncio.to_thread(_HASH.hash, _typed(password))
 
 
 async def verify(password: str, stored: str | None) -> tuple[bool, str | None]:
@@ -82,7 +77,6 @@ async def verify(password: str, stored: str | None) -> tuple[bool, str | None]:
         password, stored = "", None
     async with _gate():
         try:
-            right, better = await asyncio.to_thread(_HASH.verify_and_update, password, stored or _nobodys())
+            return await asyncio.to_thread(_HASH.verify_and_update, _typed(password), stored or _nobodys())
         except UnknownHashError:
             return False, None
-    return (right, better) if stored is not None else (False, None)

@@ -1,13 +1,14 @@
-"""Users: the first one of an installation, further ones, and their passwords."""
+"""Users: the first one of an installation, further ones, their names and their passwords."""
 
 import re
 import unicodedata
 from dataclasses import dataclass
 
 from fleetcast.domain.access import Role, SessionId, UserId
-from fleetcast.errors import InvalidInput, NotFound, Unauthenticated
+from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services.accounts import passwords, tries
+from fleetcast.services.accounts import account_log, keys, passwords, tries
+from fleetcast.services.accounts.proof import proved, unchanged
 from fleetcast.services.naming import checked_name
 from fleetcast.store import audit, members, sessions, users, workspaces
 from fleetcast.store.connection import Connection
@@ -20,28 +21,39 @@ __all__ = [
     "change_password",
     "checked_email",
     "first_owner",
+    "get_user",
     "list_users",
     "new_user",
+    "plain_email",
+    "remove_second_factor",
+    "rename",
     "reset_password",
 ]
 
 FIRST_WORKSPACE = "Main"
+LONGEST_EMAIL = 320
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
 class FirstOwner:
-    """The owner that the first start made. The password is known here and nowhere else: show it once."""
+    """The owner that the first start made."""
 
     email: str
-    password: str
+    password: str | None
+    """Known here and nowhere else: show it once. None for somebody who had an account before."""
     workspaces: tuple[str, ...]
+
+
+def plain_email(email: str) -> str:
+    """An address in the form in which they are stored and looked up."""
+    return unicodedata.normalize("NFC", email[:LONGEST_EMAIL]).strip()
 
 
 def checked_email(email: str, field: str = "email") -> str:
     """An address as it is stored. Nothing is sent to it: it is how people sign in. Raises InvalidInput."""
-    clean = unicodedata.normalize("NFC", email).strip()
-    if not _EMAIL.fullmatch(clean) or not clean.isprintable():
+    clean = plain_email(email)
+    if len(email) > LONGEST_EMAIL or not _EMAIL.fullmatch(clean) or not clean.isprintable():
         raise InvalidInput(field, "write an e-mail address, like ann@example.org")
     return clean
 
@@ -49,38 +61,53 @@ def checked_email(email: str, field: str = "email") -> str:
 async def first_owner(runtime: Runtime) -> FirstOwner | None:
     """Make the owner of a new installation, once: a random password, a workspace if there is none yet, else all.
 
-    None when there are users already. Safe when several processes start at once.
+    None when there is an owner already. Safe when several processes start at once.
     """
-    async with runtime.db.transaction() as connection:
-        if await users.are_there_any(connection):
+    email = checked_email(runtime.settings.owner_email, "FLEETCAST_OWNER_EMAIL")
+    async with runtime.db.connection() as connection:
+        if await users.installation_owner(connection) is not None:
             return None
-        password = passwords.random_password()
-        user = await users.insert(
-            connection,
-            runtime.settings.owner_email,
-            "Owner",
-            await passwords.hashed(password),
-            installation_owner=True,
-        )
+    password = passwords.random_password()
+    stored = await passwords.hashed(password)
+    async with runtime.db.transaction() as connection:
+        await users.await_first_owner(connection)
+        if await users.installation_owner(connection) is not None:
+            return None
+        made = await users.insert(connection, email, "Owner", stored)
+        user = made or await users.by_email(connection, email)
         assert user is not None
+        await users.own_installation(connection, user.id)
         known = await workspaces.every(connection)
         if not known:
-            made = await workspaces.insert(connection, FIRST_WORKSPACE, "UTC", "MY")
-            assert made is not None
-            known = [made]
+            first = await workspaces.insert(connection, FIRST_WORKSPACE, "UTC", "MY")
+            assert first is not None
+            await audit.record(connection, first.id, "system", "workspace.create", first.name)
+            known = [first]
         for workspace in known:
-            await members.put(connection, workspace.id, user.id, Role.OWNER)
-            after = {"email": user.email, "role": Role.OWNER.value}
+            await members.lock(connection, workspace.id)
+            if not await members.put(connection, workspace.id, user.id, Role.OWNER):
+                await members.write_role(connection, workspace.id, user.id, Role.OWNER)
+            after = {"role": Role.OWNER.value}
             await audit.record(connection, workspace.id, "system", "member.add", user.email, after=after)
-    return FirstOwner(user.email, password, tuple(w.name for w in known))
+    return FirstOwner(user.email, password if made else None, tuple(w.name for w in known))
 
 
 async def new_user(connection: Connection, email: str, name: str, password_hash: str, *, field: str = "email") -> User:
     """A user in the caller's transaction. Raises InvalidInput for an address that is taken or none."""
-    made = await users.insert(connection, checked_email(email, field), checked_name(name), password_hash)
+    clean = checked_email(email, field)
+    made = await users.insert(connection, clean, checked_name(name), password_hash)
     if made is None:
-        raise InvalidInput(field, f"there is an account with the address {email.strip()} already")
+        raise InvalidInput(field, f"there is an account with the address {clean} already")
     return made
+
+
+async def get_user(runtime: Runtime, user_id: UserId) -> User:
+    """One user. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found = await users.by_id(connection, user_id)
+    if found is None:
+        raise NotFound("There is no such user.")
+    return found
 
 
 async def list_users(runtime: Runtime) -> list[User]:
@@ -89,34 +116,48 @@ async def list_users(runtime: Runtime) -> list[User]:
         return await users.every(connection)
 
 
-async def change_password(
-    runtime: Runtime, user_id: UserId, old: str, new: str, *, keep: SessionId | None = None
-) -> None:
-    """Another password, by who knows the old one. All other sessions end.
+async def rename(runtime: Runtime, user_id: UserId, name: str) -> User:
+    """Call a user something else, by themselves. Raises InvalidInput, NotFound."""
+    clean = checked_name(name)
+    async with runtime.db.transaction() as connection:
+        user = await users.by_id(connection, user_id, lock=True)
+        if user is None:
+            raise NotFound("There is no such user.")
+        await users.write_name(connection, user_id, clean)
+        await account_log.note(connection, user, "user.rename", before={"name": user.name}, after={"name": clean})
+    return await get_user(runtime, user_id)
 
-    Raises Unauthenticated for a wrong old one, InvalidInput for a weak new one, TooMany.
+
+async def change_password(
+    runtime: Runtime, user_id: UserId, old: str, new: str, *, keep: SessionId | None = None, revoke_keys: bool = False
+) -> None:
+    """Another password, by who knows the old one. All other sessions end; keys they made too, if that is wished.
+
+    Raises InvalidInput for a wrong old one and a weak new one, TooMany.
     """
-    async with runtime.db.connection() as connection:
-        user = await users.by_id(connection, user_id)
-    if user is None:
-        raise NotFound("There is no such user.")
-    passwords.check_password(new, user.email, user.name, field="new_password")
-    await tries.count(runtime, tries.of_account(user.email))
-    right, _ = await passwords.verify(old, user.password_hash)
-    if not right:
-        raise Unauthenticated("The password is wrong.")
-    await tries.forget(runtime, tries.of_account(user.email))
-    await _write(runtime, user, new, f"user:{user.email}", "password.change", keep)
+    known = await get_user(runtime, user_id)
+    passwords.check_password(new, known.email, known.name, field="new_password")
+    user = await proved(runtime, user_id, old)
+    stored = await passwords.hashed(new)
+    async with runtime.db.transaction() as connection:
+        await unchanged(connection, user)
+        await _write_password(connection, user, stored, keep)
+        await account_log.note(connection, user, "password.change")
+        if revoke_keys:
+            for membership in await members.of_user(connection, user_id):
+                actor = account_log.as_actor(user.email)
+                await keys.revoke_made_by(connection, membership.workspace_id, user.email, actor=actor)
 
 
 async def reset_password(runtime: Runtime, email: str, *, actor: str) -> str:
     """A new random password, by who runs the machine; all sessions end, a second factor stays. Raises NotFound."""
-    async with runtime.db.connection() as connection:
-        user = await users.by_email(connection, email.strip())
-    if user is None:
-        raise NotFound(f"There is no user with the address {email}. `fleetcast user list` shows all.")
     password = passwords.random_password()
-    await _write(runtime, user, password, actor, "password.reset", None)
+    stored = await passwords.hashed(password)
+    async with runtime.db.transaction() as connection:
+        user = await _of_address(connection, email)
+        await _write_password(connection, user, stored, None)
+        await account_log.note(connection, user, "password.reset", actor=actor)
+    await tries.forget(runtime, tries.of_account(user.email))
     return password
 
 
@@ -126,23 +167,21 @@ async def remove_second_factor(runtime: Runtime, email: str, *, actor: str) -> N
     All sessions end. Raises NotFound.
     """
     async with runtime.db.transaction() as connection:
-        user = await users.by_email(connection, email.strip())
-        if user is None:
-            raise NotFound(f"There is no user with the address {email}. `fleetcast user list` shows all.")
+        user = await _of_address(connection, email)
         await users.write_second_factor(connection, user.id, None)
         await sessions.end_others(connection, user.id)
-        await _note(connection, user, actor, "second_factor.off")
+        await account_log.note(connection, user, "second_factor.off", actor=actor)
+    await tries.forget(runtime, tries.of_code(user.id))
 
 
-async def _write(runtime: Runtime, user: User, password: str, actor: str, action: str, keep: SessionId | None) -> None:
-    stored = await passwords.hashed(password)
-    async with runtime.db.transaction() as connection:
-        await users.write_password(connection, user.id, stored)
-        await sessions.end_others(connection, user.id, keep)
-        await _note(connection, user, actor, action)
-    await tries.forget(runtime, tries.of_account(user.email))
+async def _of_address(connection: Connection, email: str) -> User:
+    found = await users.by_email(connection, plain_email(email))
+    user = None if found is None else await users.by_id(connection, found.id, lock=True)
+    if user is None:
+        raise NotFound(f"There is no user with the address {email}. `fleetcast user list` shows all.")
+    return user
 
 
-async def _note(connection: Connection, user: User, actor: str, action: str) -> None:
-    for membership in await members.of_user(connection, user.id):
-        await audit.record(connection, membership.workspace_id, actor, action, user.email)
+async def _write_password(connection: Connection, user: User, stored: str, keep: SessionId | None) -> None:
+    await users.write_password(connection, user.id, stored)
+    await sessions.end_others(connection, user.id, keep)

@@ -6,17 +6,17 @@ A code works once, and for half a minute before and after its time, because cloc
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
 
 import pyotp
 
 from fleetcast.domain.access import SessionId, UserId
-from fleetcast.errors import ConfigurationError, Conflict, InvalidInput, NotFound, Unauthenticated
+from fleetcast.errors import Conflict, InvalidInput
 from fleetcast.runtime import Runtime
-from fleetcast.sealing import WRONG_KEY, Seal, load_seal
-from fleetcast.services.accounts import passwords, tries
+from fleetcast.services.accounts import account_log, tries
+from fleetcast.services.accounts.proof import proved, unchanged
 from fleetcast.services.accounts.tokens import token_hash
-from fleetcast.store import audit, health, members, overview, sessions, users
+from fleetcast.services.installation_key import Seal, installation_key
+from fleetcast.store import overview, sessions, users
 from fleetcast.store.connection import Connection
 from fleetcast.store.users import User
 
@@ -35,28 +35,19 @@ class Enrolment:
     """otpauth://…, for a QR code."""
 
 
-async def seal_of(runtime: Runtime) -> Seal:
-    """The key of this installation's secrets. Raises ConfigurationError when the database knows another one."""
-    seal = load_seal(runtime.settings)
-    async with runtime.db.connection() as connection:
-        known = await health.key_check(connection, seal.check)
-    if not hmac.compare_digest(known, seal.check):
-        raise ConfigurationError(WRONG_KEY)
-    return seal
-
-
 async def begin(runtime: Runtime, user_id: UserId, password: str) -> Enrolment:
     """Prepare a second factor; it is asked for once `confirm` has seen a code of it.
 
-    Raises Conflict when there is one already, Unauthenticated for a wrong password.
+    Raises Conflict when there is one already, InvalidInput for a wrong password.
     """
-    user = await _proved(runtime, user_id, password)
-    if user.needs_code:
-        raise Conflict("A second factor is set up already. Turn it off first.")
-    seal = await seal_of(runtime)
+    user = await proved(runtime, user_id, password)
+    key = await installation_key(runtime)
     secret = pyotp.random_base32()
     async with runtime.db.transaction() as connection:
-        await users.write_second_factor(connection, user_id, seal.close(secret.encode()))
+        fresh = await unchanged(connection, user)
+        if fresh.needs_code:
+            raise Conflict("A second factor is set up already. Turn it off first.")
+        await users.write_second_factor(connection, user_id, key.close(secret.encode()))
     return Enrolment(secret, pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=ISSUER))
 
 
@@ -66,48 +57,46 @@ async def confirm(runtime: Runtime, user_id: UserId, code: str, *, keep: Session
     Raises Conflict when none is prepared or it is on already, InvalidInput for a wrong code.
     """
     await tries.count(runtime, tries.of_code(user_id))
-    seal = await seal_of(runtime)
+    key = await installation_key(runtime)
     async with runtime.db.transaction() as connection:
         user = await users.by_id(connection, user_id, lock=True)
         if user is None or user.second_factor is None or user.needs_code:
             raise Conflict("There is no second factor to confirm. Begin anew.")
-        if not await _accepts_step(connection, seal, user, code):
+        if not await _accepts_step(connection, key, user, _as_typed(code)):
             raise InvalidInput(
                 "code", "the code is wrong; enter the newest one, and check that the telephone's clock is right"
             )
-        codes = _new_recovery_codes()
-        await users.replace_recovery_codes(connection, user_id, [token_hash(c) for c in codes])
+        await users.turn_on_second_factor(connection, user_id)
+        codes = await _renew(connection, user)
         await sessions.end_others(connection, user_id, keep)
-        await _note(connection, user, "second_factor.on")
+        await account_log.note(connection, user, "second_factor.on")
     await tries.forget(runtime, tries.of_code(user_id))
     return codes
 
 
-async def renew_recovery_codes(runtime: Runtime, user_id: UserId, password: str) -> list[str]:
-    """Ten new recovery codes in place of the old ones. Raises Conflict without a second factor, Unauthenticated."""
-    user = await _proved(runtime, user_id, password)
-    if not user.needs_code:
-        raise Conflict("There is no second factor, so there is nothing to recover from.")
-    codes = _new_recovery_codes()
+async def renew_recovery_codes(runtime: Runtime, user_id: UserId, password: str, code: str) -> list[str]:
+    """Ten new recovery codes in place of the old ones; takes the password and a code, for each of them is one.
+
+    Raises Conflict without a second factor, InvalidInput.
+    """
+    user = await proved(runtime, user_id, password)
+    key = await _counted(runtime, user)
     async with runtime.db.transaction() as connection:
-        await users.replace_recovery_codes(connection, user_id, [token_hash(c) for c in codes])
-        await _note(connection, user, "second_factor.recovery_codes")
+        await _prove_code(connection, key, user, code)
+        codes = await _renew(connection, user)
+        await account_log.note(connection, user, "second_factor.recovery_codes")
+    await tries.forget(runtime, tries.of_code(user_id))
     return codes
 
 
 async def turn_off(runtime: Runtime, user_id: UserId, password: str, code: str) -> None:
-    """Ask for no code any more; takes the password and a code. Raises Conflict, Unauthenticated."""
-    user = await _proved(runtime, user_id, password)
-    if not user.needs_code:
-        raise Conflict("There is no second factor to turn off.")
-    await tries.count(runtime, tries.of_code(user_id))
-    seal = await seal_of(runtime)
+    """Ask for no code any more; takes the password and a code. Raises Conflict without a factor, InvalidInput."""
+    user = await proved(runtime, user_id, password)
+    key = await _counted(runtime, user)
     async with runtime.db.transaction() as connection:
-        fresh = await users.by_id(connection, user_id, lock=True)
-        if fresh is None or not await accepts(connection, seal, fresh, code):
-            raise Unauthenticated("The code is wrong, or was used before.")
+        await _prove_code(connection, key, user, code)
         await users.write_second_factor(connection, user_id, None)
-        await _note(connection, fresh, "second_factor.off")
+        await account_log.note(connection, user, "second_factor.off")
     await tries.forget(runtime, tries.of_code(user_id))
 
 
@@ -117,46 +106,48 @@ async def recovery_codes_left(runtime: Runtime, user_id: UserId) -> int:
         return await users.recovery_codes_left(connection, user_id)
 
 
-async def accepts(connection: Connection, seal: Seal, user: User, code: str) -> bool:
+async def accepts(connection: Connection, key: Seal, user: User, code: str) -> bool:
     """Whether it is a code of the user that was not used; uses it up. The user's row is locked by the caller."""
-    plain = "".join(code.split()).replace("-", "").lower()
+    plain = _as_typed(code)
     if plain.isascii() and plain.isdigit() and len(plain) == 6:
-        return await _accepts_step(connection, seal, user, plain)
+        return await _accepts_step(connection, key, user, plain)
     return await users.use_recovery_code(connection, user.id, token_hash(plain))
 
 
-async def _accepts_step(connection: Connection, seal: Seal, user: User, code: str) -> bool:
+async def _accepts_step(connection: Connection, key: Seal, user: User, code: str) -> bool:
     if user.second_factor is None:
         return False
-    totp = pyotp.TOTP(seal.open(user.second_factor).decode(), interval=STEP_SECONDS)
-    now: datetime = await overview.now(connection)
-    step = int(now.timestamp()) // STEP_SECONDS
-    plain = "".join(code.split())
+    totp = pyotp.TOTP(key.open(user.second_factor).decode(), interval=STEP_SECONDS)
+    step = int((await overview.now(connection)).timestamp()) // STEP_SECONDS
     for candidate in (step - 1, step, step + 1):
-        if hmac.compare_digest(totp.generate_otp(candidate).encode(), plain.encode()):
+        if hmac.compare_digest(totp.generate_otp(candidate).encode(), code.encode()):
             return await users.use_step(connection, user.id, candidate)
     return False
 
 
-def _new_recovery_codes() -> list[str]:
-    """Ten codes of 80 bits, without the hyphens that they are shown with."""
-    return [secrets.token_hex(10) for _ in range(RECOVERY_CODES)]
+def _as_typed(code: str) -> str:
+    """Without the spaces and hyphens by which people read it."""
+    return "".join(code.split()).replace("-", "").lower()
 
 
-async def _proved(runtime: Runtime, user_id: UserId, password: str) -> User:
-    """The user, who has given their password again. Raises Unauthenticated, TooMany."""
-    async with runtime.db.connection() as connection:
-        user = await users.by_id(connection, user_id)
-    if user is None:
-        raise NotFound("There is no such user.")
-    await tries.count(runtime, tries.of_account(user.email))
-    right, _ = await passwords.verify(password, user.password_hash)
-    if not right:
-        raise Unauthenticated("The password is wrong.")
-    await tries.forget(runtime, tries.of_account(user.email))
-    return user
+async def _counted(runtime: Runtime, user: User) -> Seal:
+    """A code of theirs will be looked at: count the try, and have the key for it."""
+    if not user.needs_code:
+        raise Conflict("There is no second factor.")
+    await tries.count(runtime, tries.of_code(user.id))
+    return await installation_key(runtime)
 
 
-async def _note(connection: Connection, user: User, action: str) -> None:
-    for membership in await members.of_user(connection, user.id):
-        await audit.record(connection, membership.workspace_id, f"user:{user.email}", action, user.email)
+async def _prove_code(connection: Connection, key: Seal, user: User, code: str) -> None:
+    fresh = await unchanged(connection, user)
+    if not fresh.needs_code:
+        raise Conflict("There is no second factor any more.")
+    if not await accepts(connection, key, fresh, code):
+        raise InvalidInput("code", "the code is wrong, or was used before")
+
+
+async def _renew(connection: Connection, user: User) -> list[str]:
+    """Ten codes of 80 bits, as people read them; what is stored are hashes."""
+    codes = [secrets.token_hex(10) for _ in range(RECOVERY_CODES)]
+    await users.replace_recovery_codes(connection, user.id, [token_hash(c) for c in codes])
+    return ["-".join(code[i : i + 5] for i in range(0, 20, 5)) for code in codes]

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from fleetcast.domain.access import SessionId, UserId
 from fleetcast.errors import NotFound, Unauthenticated
 from fleetcast.runtime import Runtime
-from fleetcast.services.accounts import passwords, second_factor, tries
+from fleetcast.services import paging
+from fleetcast.services.accounts import account_log, passwords, people, second_factor, tries
 from fleetcast.services.accounts.tokens import SESSION, new_token, token_hash
-from fleetcast.store import audit, members, sessions, users
+from fleetcast.services.installation_key import installation_key
+from fleetcast.store import sessions, users
 from fleetcast.store.connection import Connection
 from fleetcast.store.sessions import Session
 from fleetcast.store.users import User
@@ -56,27 +58,35 @@ class SignedIn:
     """The token opens nothing yet: hand it to `enter_code` with the code."""
 
 
-async def sign_in(runtime: Runtime, email: str, password: str, browser: Browser) -> SignedIn:
-    """Prove a password. Raises Unauthenticated with the same words for an unknown address and a wrong password,
-    TooMany after too many tries.
+async def sign_in(
+    runtime: Runtime, email: str, password: str, browser: Browser, *, before: str | None = None
+) -> SignedIn:
+    """Prove a password. `before`: the token that the browser had until now, which opens nothing afterwards.
+
+    Raises Unauthenticated with the same words for an unknown address and a wrong password, TooMany after too many
+    tries.
     """
-    email = email.strip()[:320]
-    await tries.count(runtime, tries.of_account(email))
+    email = people.plain_email(email)
     await tries.count(runtime, tries.of_address(browser.address), free=tries.FREE_OF_ADDRESS)
     async with runtime.db.connection() as connection:
-        user = await users.by_email(connection, email)
+        user = await users.by_email(connection, email) if email.isprintable() else None
+    account = tries.of_account(user.email if user else email)
+    counted = await tries.count(runtime, account)
     right, better = await passwords.verify(password, user.password_hash if user else None)
     if user is None or not right:
+        if user is not None and counted >= tries.FREE:
+            await _note_blocked(runtime, user, "session.blocked", counted, browser)
         raise Unauthenticated(WRONG)
-    await tries.forget(runtime, tries.of_account(email), browser.address)
+    await tries.forget(runtime, account, browser.address)
+    await _sweep(runtime)
     async with runtime.db.transaction() as connection:
-        await sessions.sweep(connection, idle_seconds=IDLE_SECONDS)
-        await users.sweep_tries(connection)
         fresh = await users.by_id(connection, user.id, lock=True)
         if fresh is None or fresh.password_hash != user.password_hash:
             raise Unauthenticated(WRONG)  # changed in this moment
         if better is not None:
             await users.write_password(connection, user.id, better, changed=False)
+        if before is not None:
+            await sessions.end_token(connection, token_hash(before))
         token = await _open(connection, fresh, browser, waits_for_code=fresh.needs_code)
     return SignedIn(token, fresh.needs_code)
 
@@ -92,17 +102,21 @@ async def enter_code(runtime: Runtime, pending: str, code: str, browser: Browser
         )
     if waiting is None:
         raise Unauthenticated("This sign-in took too long. Enter your password again.")
-    await tries.count(runtime, tries.of_code(waiting.user_id))
-    seal = await second_factor.seal_of(runtime)
+    counted = await tries.count(runtime, tries.of_code(waiting.user_id))
+    key = await installation_key(runtime)
+    opened = None
     async with runtime.db.transaction() as connection:
         user = await users.by_id(connection, waiting.user_id, lock=True)
-        if user is None or not await second_factor.accepts(connection, seal, user, code):
-            raise Unauthenticated("The code is wrong, or was used before.")
-        if not await sessions.end(connection, user.id, waiting.id):
-            raise Unauthenticated("This sign-in was used already. Enter your password again.")
-        token = await _open(connection, user, browser, waits_for_code=False)
+        if user is not None and await second_factor.accepts(connection, key, user, code):
+            if not await sessions.end(connection, user.id, waiting.id):
+                raise Unauthenticated("This sign-in was used already. Enter your password again.")
+            opened = await _open(connection, user, browser, waits_for_code=False)
+    if opened is None:
+        if user is not None and counted >= tries.FREE:
+            await _note_blocked(runtime, user, "second_factor.blocked", counted, browser)
+        raise Unauthenticated("The code is wrong, or was used before.")
     await tries.forget(runtime, tries.of_code(waiting.user_id))
-    return token
+    return opened
 
 
 async def _open(connection: Connection, user: User, browser: Browser, *, waits_for_code: bool) -> str:
@@ -117,33 +131,41 @@ async def _open(connection: Connection, user: User, browser: Browser, *, waits_f
         address=browser.address[:64],
     )
     if not waits_for_code:
-        await note(connection, user, "session.start", {"address": browser.address[:64]})
+        await account_log.note(connection, user, "session.start", after={"address": browser.address[:64]})
     return token
 
 
-async def note(connection: Connection, user: User, action: str, after: audit.Facts | None = None) -> None:
-    """Write into the log of each workspace of a user what happened to their account."""
-    for membership in await members.of_user(connection, user.id):
-        await audit.record(connection, membership.workspace_id, f"user:{user.email}", action, user.email, after=after)
+async def _note_blocked(runtime: Runtime, user: User, action: str, failures: int, browser: Browser) -> None:
+    """Others than the person did this, or nobody knows who: the log says from where."""
+    actor = f"address:{browser.address[:64]}"
+    async with runtime.db.transaction() as connection:
+        await account_log.note(connection, user, action, actor=actor, after={"failures": failures})
+
+
+async def _sweep(runtime: Runtime) -> None:
+    """Each statement commits by itself: held together with an account's rows they would wait for each other."""
+    async with runtime.db.connection() as connection:
+        await sessions.sweep(connection, idle_seconds=IDLE_SECONDS)
+    await tries.sweep(runtime)
 
 
 async def sign_out(runtime: Runtime, token: str) -> None:
     """End the session of a token; nothing happens when it is over already."""
     async with runtime.db.transaction() as connection:
-        for half in (False, True):
-            found = await sessions.by_token(
-                connection, token_hash(token), idle_seconds=IDLE_SECONDS, waits_for_code=half
-            )
-            if found is not None and await sessions.end(connection, found.user_id, found.id) and not half:
-                user = await users.by_id(connection, found.user_id)
-                if user is not None:
-                    await note(connection, user, "session.end")
+        user_id = await sessions.end_token(connection, token_hash(token))
+        user = None if user_id is None else await users.by_id(connection, user_id)
+        if user is not None:
+            await account_log.note(connection, user, "session.end")
 
 
-async def list_sessions(runtime: Runtime, user_id: UserId) -> list[Session]:
-    """Where a user is signed in, last used first."""
+async def list_sessions(
+    runtime: Runtime, user_id: UserId, *, after: str | None = None, limit: int = 100
+) -> tuple[list[Session], str | None]:
+    """Where a user is signed in, newest first; and where the next page begins."""
+    before = paging.position(after, paging.LAST_ID)
     async with runtime.db.connection() as connection:
-        return await sessions.of_user(connection, user_id, idle_seconds=IDLE_SECONDS)
+        found = await sessions.of_user(connection, user_id, before, limit + 1, idle_seconds=IDLE_SECONDS)
+    return paging.cut(found, limit, lambda s: s.id)
 
 
 async def end_session(runtime: Runtime, user_id: UserId, session_id: SessionId) -> None:
@@ -152,7 +174,7 @@ async def end_session(runtime: Runtime, user_id: UserId, session_id: SessionId) 
         user = await users.by_id(connection, user_id)
         if user is None or not await sessions.end(connection, user_id, session_id):
             raise NotFound(f"There is no session {session_id}.")
-        await note(connection, user, "session.end", {"session": session_id})
+        await account_log.note(connection, user, "session.end", after={"session": session_id})
 
 
 async def sign_out_everywhere(runtime: Runtime, user_id: UserId, *, keep: SessionId | None = None) -> int:
@@ -162,5 +184,5 @@ async def sign_out_everywhere(runtime: Runtime, user_id: UserId, *, keep: Sessio
         if user is None:
             raise NotFound("There is no such user.")
         ended = await sessions.end_others(connection, user_id, keep)
-        await note(connection, user, "session.end_all", {"ended": ended})
+        await account_log.note(connection, user, "session.end_all", after={"ended": ended})
     return ended

@@ -17,4 +17,4 @@ def new_token(kind: str) -> str:
 
 def token_hash(token: str) -> bytes:
     """What is stored of a token, and looked up."""
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode(errors="replace")).digest()

@@ -39,7 +39,7 @@ async def enter(
     """Prove a password."""
     runtime: Runtime = request.app.state.runtime
     try:
-        done = await sign_in.sign_in(runtime, email, password, browser(request))
+        done = await sign_in.sign_in(runtime, email, password, browser(request), before=token(request))
     except (Unauthenticated, TooMany) as error:
         page = rendering.sign_in_page(following=inside(following), email=email, trouble=str(error))
         return HTMLResponse(page, _status(error), _headers(error))

@@ -112,6 +112,7 @@ CREATE TABLE idempotency_keys (
 )""",
     "CREATE INDEX idempotency_keys_age ON idempotency_keys (started_at)",
     "CREATE INDEX audit_workspace ON audit (workspace_id, id)",
+    "CREATE TRIGGER never_emptied BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
 )
 
 
