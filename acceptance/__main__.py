@@ -1,4 +1,4 @@
-"""`python -m acceptance [chaos] [--quick] [--seed N]`: run long proofs, print their figures, write the report.
+"""`python -m acceptance [chaos] [fuzz] [--quick] [--seed N]`: run long proofs, print their figures, write the report.
 
 Exits 0 when every figure holds, 1 when one does not or a proof could not be finished, 2 for a wrong name.
 """
@@ -13,28 +13,38 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from acceptance import chaos, report
+from acceptance.report import Found
 from bench import report as machine_report
 from fleetcast.cli.session import runner
 from fleetcast.observability.logging import configure_logging
 from fleetcast.settings import Settings
 
-TARGETS = ("chaos",)
+TARGETS = ("chaos", "fuzz")
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m acceptance", description="Prove what Fleetcast promises.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"which proofs: {', '.join(TARGETS)}")
-    parser.add_argument("--quick", action="store_true", help="every fault, a few of each")
-    parser.add_argument("--seed", type=int, help="draws the faults; else a new one, which is printed")
-    parser.add_argument("--only", action="append", default=[], metavar="FAULT", help="this fault alone, no report")
+    parser.add_argument("--quick", action="store_true", help="everything, a few of each")
+    parser.add_argument("--seed", type=int, help="draws what is done; else a new one, which is printed")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PART",
+        help="this fault, or operation like 'GET /devices', alone; no report",
+    )
     parser.add_argument("--report", type=Path, default=report.PATH, help="where the report is; else acceptance/")
     given = parser.parse_args(words)
     for name in given.targets:
         if name not in TARGETS:
             parser.error(f"there is no target '{name}'; there are {', '.join(TARGETS)}")
-    for name in given.only:
-        if name not in (known := [proof.name for proof in chaos.PROOFS]):
-            parser.error(f"there is no fault '{name}'; there are {', '.join(known)}")
+    if given.only and len(given.targets) != 1:
+        parser.error("--only belongs to one target: name it")
+    if given.targets == ["chaos"]:
+        for name in given.only:
+            if name not in (known := [proof.name for proof in chaos.PROOFS]):
+                parser.error(f"there is no fault '{name}'; there are {', '.join(known)}")
     return given
 
 
@@ -43,14 +53,21 @@ def _teller() -> Callable[[str], None]:
     return lambda text: print(f"{time.monotonic() - begun:6.0f} s  {text}", flush=True)
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run what was asked for: the exit code."""
-    given = _arguments(words)
+async def _run(target: str, seed: int, given: argparse.Namespace) -> Found:
+    if target == "fuzz":
+        from acceptance import fuzz  # needs tools that only tests need
+
+        return await fuzz.run(seed, given.quick, _teller(), given.only)
+    return await chaos.run(seed, given.quick, _teller(), given.only)
+
+
+def _prove(target: str, given: argparse.Namespace) -> Found:
+    """Run one target and write its part of the report."""
     seed = given.seed if given.seed is not None else int.from_bytes(os.urandom(3), "big")
     scale = "quick" if given.quick else "full"
-    print(f"chaos ({scale}), seed {seed}; again with: python -m acceptance chaos --seed {seed}", flush=True)
+    print(f"{target} ({scale}), seed {seed}; again with: python -m acceptance {target} --seed {seed}", flush=True)
     began = datetime.now(UTC)
-    found = runner(chaos.run(seed, given.quick, _teller(), given.only))
+    found = runner(_run(target, seed, given))
     took = (datetime.now(UTC) - began).total_seconds()
     if not given.only:
         more = {
@@ -62,7 +79,7 @@ def main(words: Sequence[str] | None = None) -> int:
         }
         report.merge(
             given.report,
-            "chaos",
+            target,
             seed=seed,
             versions=machine_report.versions() | found.versions,
             method=found.method,
@@ -71,7 +88,14 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         print(f"The report is {given.report}.")
     print(f"\n{report.table(found.figures)}\n\n{took:.0f} s, seed {seed}", flush=True)
-    return 0 if all(figure.holds for figure in found.figures) else 1
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run what was asked for: the exit code."""
+    given = _arguments(words)
+    found = [_prove(target, given) for target in given.targets or TARGETS]
+    return 0 if all(figure.holds for part in found for figure in part.figures) else 1
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from random import Random
 
 from acceptance import faults
 from acceptance.faults import Fault
+from acceptance.report import Found
 from acceptance.verdict import Verdict, judge, whole
 from acceptance.world import PATIENCE, Stuck, World, open_world
-from bench.figures import Figure
 from bench.seeding import Fleet, launch, make_fleet
 from fleetcast.domain.identifiers import CampaignId, DeviceId, WorkspaceId
 from fleetcast.domain.pacing import Pace
@@ -90,24 +90,6 @@ PROOFS = (
     Proof("clock", faults.move_clock, 30, 4, clock=True),
 )
 """In this order; the clock comes last, for afterwards no time in the tables is a time."""
-
-
-@dataclass(slots=True)
-class Found:
-    """What the whole run found."""
-
-    figures: list[Figure] = field(default_factory=list)
-    method: dict[str, str] = field(default_factory=dict)
-    details: dict[str, object] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)
-    """What was wrong already: it is the fault of the proof after which it was first seen."""
-
-    def add(self, name: str, value: float, unit: str, target: float, method: str) -> None:
-        """A figure that is to be `target`, or, in times, at least it."""
-        holds = value >= target if unit == "times" else value <= target
-        self.figures.append(Figure(name, value, unit, target, holds))
-        self.method[name] = method
 
 
 async def run(seed: int, quick: bool, tell: Tell, only: Collection[str] = ()) -> Found:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,24 @@ from bench.report import write
 
 FOLDER = Path(__file__).resolve().parent
 PATH = FOLDER / "report.json"
+
+
+@dataclass(slots=True)
+class Found:
+    """What the whole run found."""
+
+    figures: list[Figure] = field(default_factory=list)
+    method: dict[str, str] = field(default_factory=dict)
+    details: dict[str, object] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    """What was wrong already: it is the fault of what was done before it was first seen."""
+
+    def add(self, name: str, value: float, unit: str, target: float, method: str) -> None:
+        """A figure that is to be `target`, or, in times, at least it."""
+        holds = value >= target if unit == "times" else value <= target
+        self.figures.append(Figure(name, value, unit, target, holds))
+        self.method[name] = method
 
 
 def merge(

@@ -60,7 +60,7 @@ def dotted(node: ast.expr) -> str:
 # --- imports ---------------------------------------------------------------------------------------------------------
 
 WRONG_IMPORTS = {
-    "domain/message.py": "import fleetcast.store.connection\nimport pydantic",
+    "domain/message.py": "import fleetcast.store.connection\nimport pydantic\nimport cryptography",
     "queue/keys.py": "import fleetcast.transports\nimport asyncpg\nimport httpx2\nimport PIL\nimport phonenumbers\n"
     "import pyotp",
     "engine/__init__.py": "import fleetcast.web\nimport redis\nimport fastapi\nimport rich\nimport liquid\n"

@@ -13,6 +13,7 @@ must take are attributes, never parsed out of the text.
     ├── TooMany               asked too often; says when to try again
     ├── ConfigurationError    a setting or the machine itself (names the setting)
     └── Unavailable           a server that does not answer now; trying again later may help
+        └── Uncertain         it went away in the middle of a commit: nobody knows whether it was done
 
 What a transport reports about one send is another subject: `fleetcast.transports.errors`.
 """
@@ -94,6 +95,10 @@ class Unavailable(FleetcastError):
     """A server that Fleetcast needs does not answer. Retryable."""
 
     exit_code = 6
+
+
+class Uncertain(Unavailable):
+    """The server went away between the wish to commit and its answer: the change is made, or it is not."""
 
 
 @dataclass(frozen=True, slots=True)

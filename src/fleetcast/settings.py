@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         default=None, description="With it /metrics answers from everywhere who shows it; without it only on loopback."
     )
+    api_requests_a_minute: int = Field(
+        default=600, ge=1, le=1_000_000, description="Requests to the API that one key, or one person, has a minute."
+    )
     owner_email: str = Field(default="owner@localhost", description="How the first owner signs in.")
     data: Path = Field(default_factory=default_data_directory, description="Data directory of this node.")
     mode: Mode = Field(default=Mode.STANDARD)

@@ -344,3 +344,50 @@ def test_a_refused_claim_waits_for_the_gap_of_an_attempt_that_another_owner_had_
     lanes.unblock(1, 4.0, 6.0)
     lanes.refused(start.lane)
     assert lanes.next_due() == 9.0
+
+
+CAMPAIGN = 7
+"""A campaign with a pace of its own."""
+
+
+def a_lane_that_waits_for_a_campaign(of_campaign: Pace, of_device: Pace) -> Lanes:
+    """Its last attempt ended just now, and its delay is drawn."""
+    lanes = one_lane(of_device, ended=0.0)
+    lanes.paces[CAMPAIGN] = of_campaign
+    lanes.offer(1, rows(10, 11, campaign=CAMPAIGN), 0.0)
+    return lanes
+
+
+def test_a_row_without_a_campaign_goes_next_and_waits_for_its_own_delay_not_for_that_of_a_campaign() -> None:
+    lanes = a_lane_that_waits_for_a_campaign(Pace(600, 600), Pace(5, 5))
+    assert lanes.next_due() == 600.0
+    lanes.offer(1, rows(99), 1.0)
+    assert lanes.next_due() == 5.0
+    [start] = lanes.pop_due(5.0, 1)
+    assert (start.message, start.gap) == (99, 5.0)
+    lanes.finished(start.lane, 6.0)
+    assert lanes.next_due() == 606.0, "the campaign goes on at its own pace"
+
+
+def test_a_campaign_in_a_hurry_hurries_no_single_send() -> None:
+    lanes = a_lane_that_waits_for_a_campaign(Pace(1, 1), Pace(30, 30))
+    lanes.offer(1, rows(99), 0.5)
+    assert lanes.pop_due(29.0, 5) == []
+    [start] = lanes.pop_due(30.0, 5)
+    assert (start.message, start.gap) == (99, 30.0)
+
+
+def test_a_row_that_comes_when_its_delay_has_long_passed_goes_at_once() -> None:
+    lanes = a_lane_that_waits_for_a_campaign(Pace(600, 600), Pace(5, 5))
+    lanes.offer(1, rows(99), 100.0)
+    [start] = lanes.pop_due(100.0, 1)
+    assert (start.message, start.due) == (99, 100.0)
+
+
+def test_a_second_row_without_a_campaign_draws_nothing_anew() -> None:
+    lanes = one_lane(Pace(5, 50), ended=0.0)
+    lanes.offer(1, rows(98), 0.0)
+    due = lanes.next_due()
+    for message in range(100, 150):
+        lanes.offer(1, rows(message), 0.0)
+        assert lanes.next_due() == due, "or one could be asked for until the delay is short"

@@ -21,6 +21,7 @@ from fleetcast.services.campaigns import (
     list_campaigns,
     show_campaign,
 )
+from fleetcast.services.media import LocalFile
 from tests.campaign_scene import ACTOR, Scene
 
 PIXEL = base64.b64decode(
@@ -74,6 +75,13 @@ async def refusal(scene: Scene, **fields: Any) -> list[InvalidInput]:
         ("niches", {"niches": ["fitness", " ,"]}),
         ("niches", {"niches": ["x" * 101]}),
         ("media", {"media": " "}),
+        ("media", {"media": "/etc/hostname"}),
+        ("media", {"media": "file:///etc/hostname"}),
+        ("media", {"media": "picture.png"}),
+        ("media", {"media": "ab" * 32}),
+        ("device_ids", {"device_ids": []}),
+        ("device_ids", {"device_ids": [2**62]}),
+        ("device_ids", {"device_ids": [1], "devices": ["all"]}),
         ("media", {"media": "data:text/html;base64,PGI+"}),
         ("colour", {"colour": "red"}),
     ],
@@ -150,7 +158,7 @@ async def test_f27_f30_an_edit_of_one_field_leaves_every_other_as_it_was(scene: 
 async def test_an_edit_replaces_text_and_medium_one_by_one(scene: Scene, tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     picture.write_bytes(PIXEL)
-    campaign = await scene.draft(body="One", media=picture)
+    campaign = await scene.draft(body="One", media=LocalFile(picture))
 
     async def content() -> tuple[str, bool]:
         found = (await show_campaign(scene.runtime, scene.workspace, campaign)).content

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from fleetcast.errors import ConfigurationError, Unavailable
+from fleetcast.errors import ConfigurationError, Unavailable, Uncertain
 from fleetcast.store import connection
 from fleetcast.store.connection import HOT_SESSION, Database, check_server
 from tests.store.pooler import pooler
@@ -92,3 +92,42 @@ async def test_a_host_that_nobody_knows_is_told_from_a_server_that_is_away() -> 
         await check_server("postgresql://me:s3cret@nowhere.invalid/name")
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 does not answer"):
         await check_server("postgresql://me:s3cret@127.0.0.1:1/name")
+
+
+async def at_commit(db: Database, what: str) -> None:
+    """Let something happen in the middle of the commit of whoever inserts a workspace."""
+    async with db.connection() as connection:
+        await connection.execute(
+            f"CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {what}; RETURN NULL; END $$; "
+            "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON workspaces DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION at_commit()"
+        )
+
+
+async def commit_something(db: Database) -> None:
+    async with db.transaction() as connection:
+        await connection.execute("INSERT INTO workspaces (name) VALUES ('committed')")
+
+
+async def test_a_server_that_goes_away_in_the_middle_of_a_commit_leaves_it_open_whether_it_was_done(
+    db: Database,
+) -> None:
+    await at_commit(db, "PERFORM pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(Uncertain, match="look whether it was made"):
+        await commit_something(db)
+    async with db.connection() as connection:  # another connection is there
+        assert await connection.fetchval("SELECT count(*) FROM workspaces") == 0
+
+
+async def test_a_commit_that_the_server_refuses_was_certainly_not_done(db: Database) -> None:
+    await at_commit(db, "RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'")
+    with pytest.raises(Unavailable) as refused:
+        await commit_something(db)
+    assert not isinstance(refused.value, Uncertain)
+
+
+async def test_a_server_that_goes_away_before_the_commit_has_certainly_not_done_it(db: Database) -> None:
+    with pytest.raises(Unavailable) as lost:
+        async with db.transaction() as connection:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert not isinstance(lost.value, Uncertain)

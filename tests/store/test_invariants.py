@@ -210,6 +210,12 @@ DAMAGES = [
         "UPDATE broadcast_messages SET queued_at = fleetcast_now() - interval '11 minutes' WHERE id = m9",
     ),
     damage(
+        "nothing waits past its own end",
+        "message m9",
+        "UPDATE broadcast_messages SET campaign_id = NULL, expires_at = fleetcast_now() - interval '11 minutes' "
+        "WHERE id = m9",
+    ),
+    damage(
         "nothing stays in doubt",
         "message m7",
         "UPDATE broadcast_messages SET in_doubt_since = fleetcast_now() - interval '2 hours' WHERE id = m7",

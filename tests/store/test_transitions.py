@@ -408,7 +408,7 @@ async def test_t8_retries_only_what_certainly_was_not_sent(connection: Connectio
 
 async def test_t8_leaves_the_suppressed_and_other_workspaces_alone(connection: Connection, cast: Broadcast) -> None:
     await transitions.cancel_campaign(connection, cast.campaign, limit=0)
-    await transitions.skip_person(connection, cast.workspace, cast.phones[0])
+    await transitions.skip_people(connection, cast.workspace, [cast.phones[0]])
     assert await status(connection, cast.messages[0]) == "skipped"
     await connection.execute(
         "INSERT INTO suppressions (workspace_id, recipient, effective_at, source) "

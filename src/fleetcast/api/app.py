@@ -12,7 +12,20 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from fleetcast.api import audit, devices, keys, me, members, problems, workspaces
+from fleetcast.api import (
+    audit,
+    campaigns,
+    devices,
+    keys,
+    me,
+    members,
+    messages,
+    problems,
+    reports,
+    suppressions,
+    workspace,
+    workspaces,
+)
 from fleetcast.api.guard import GuardedRoute, needs
 from fleetcast.domain.access import Scope
 from fleetcast.errors import FleetcastError
@@ -37,7 +50,19 @@ again.
 """
 
 router = APIRouter(route_class=GuardedRoute)
-RESOURCES = (devices, me, workspaces, members, keys, audit)
+RESOURCES = (
+    me,
+    workspace,
+    workspaces,
+    devices,
+    campaigns,
+    messages,
+    reports,
+    suppressions,
+    members,
+    keys,
+    audit,
+)
 
 
 @router.get("/openapi.json", include_in_schema=False, **needs(Scope.READ, device_keys=True))
@@ -72,6 +97,7 @@ def create_api(runtime: Runtime) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.rate_limits = RateLimits(runtime.redis, runtime.keys)
+    app.state.meters = reports.Meters()
     app.include_router(router)
     for resource in RESOURCES:
         app.include_router(resource.router)
@@ -79,10 +105,20 @@ def create_api(runtime: Runtime) -> FastAPI:
     app.mount("/docs/swagger", StaticFiles(packages=[("fastapi_offline", "static")]), name="swagger")
     app.add_exception_handler(FleetcastError, problems.known)
     app.add_exception_handler(RequestValidationError, problems.invalid)
-    app.add_exception_handler(HTTPException, problems.http)
+    app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, problems.unforeseen)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses. Of a wrong method it names one right one; here are all of them."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        routes = [r for resource in RESOURCES for r in resource.router.routes if isinstance(r, GuardedRoute)]
+        methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+        error = HTTPException(405, headers={"Allow": ", ".join(sorted(methods))})
+    return await problems.http(request, error)
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

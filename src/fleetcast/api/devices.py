@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from fleetcast.api.guard import Caller, GuardedRoute, Open, needs, own_device
-from fleetcast.api.paging import After, Id, Limit, Page
+from fleetcast.api.paging import STORABLE, After, Id, Limit, Page
 from fleetcast.domain.access import Scope
 from fleetcast.domain.device import DeviceState, TransportKind
 from fleetcast.domain.identifiers import DeviceId
@@ -69,7 +69,7 @@ class Reason(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(default="", max_length=500, examples=["number is being moved"])
+    reason: str = Field(default="", max_length=500, pattern=STORABLE, examples=["number is being moved"])
 
 
 @router.get("/devices", **needs(Scope.READ, device_keys=True))

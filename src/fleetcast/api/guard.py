@@ -1,30 +1,32 @@
 """Who may call a route. Every route says what it needs when it is made; one that says nothing cannot be made.
 
 All is asked before the request's content is read: who it is (401), how often they ask (429), whether they may (403).
-Then the header Idempotency-Key is honoured, for every route that changes something.
+Then the header Idempotency-Key is honoured, for every route that changes something (`repetition`).
 """
 
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from fleetcast.api import problems
+from fleetcast.api.repetition import Manner, key_of, once
 from fleetcast.domain.access import Access, Scope
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
-from fleetcast.errors import FleetcastError, Forbidden, InvalidInput, NotFound, TooMany, Unauthenticated, Unavailable
+from fleetcast.errors import FleetcastError, Forbidden, NotFound, TooMany, Unauthenticated
 from fleetcast.queue.rate_limits import Allowance, RateLimits
 from fleetcast.runtime import Runtime
 from fleetcast.services import idempotency
 from fleetcast.services.accounts import entrance
 from fleetcast.services.accounts.tokens import KEY
 
-REQUESTS_A_MINUTE = 600
-"""Of one key or one session."""
+LARGEST_REQUEST = 32 * 2**20
+"""Bytes of a request that is read at once: the largest medium as a data URL, and room for the rest."""
 WORKSPACE_HEADER = "Fleetcast-Workspace"
 _RULE = "x-fleetcast-rule"
 _SAFE = frozenset({"GET", "HEAD"})
@@ -40,11 +42,16 @@ class Rule:
     device_keys: bool = False
     """Keys for one device may call it; the route itself looks at `Access.device_id`."""
     streams: bool = False
-    """The request's content is not read at once; its length alone recognises it."""
+    """The request's content is not read at once and may be of any size."""
+    repeatable: bool = False
+    """The use case itself knows a request that is sent again, by its Idempotency-Key."""
     sessions_only: bool = False
     """About the person who is signed in: no key may call it."""
-    secret: bool = False
-    """The request or its answer holds a secret, of which nothing readable is kept."""
+
+    @property
+    def manner(self) -> Manner:
+        """How its requests can be repeated."""
+        return Manner(streams=self.streams, repeatable=self.repeatable)
 
 
 def needs(
@@ -53,11 +60,11 @@ def needs(
     device: str | None = None,
     device_keys: bool = False,
     streams: bool = False,
+    repeatable: bool = False,
     sessions_only: bool = False,
-    secret: bool = False,
 ) -> dict[str, Any]:
     """Arguments for a route's decorator: `@router.get("/things", **needs(Scope.READ))`."""
-    rule = Rule(scope, device, device_keys or device is not None, streams, sessions_only, secret)
+    rule = Rule(scope, device, device_keys or device is not None, streams, repeatable, sessions_only)
     return {"openapi_extra": {_RULE: rule, "x-scope": scope.value}}
 
 
@@ -77,9 +84,11 @@ class GuardedRoute(APIRoute):
             | (problems.CONFLICT if changes else {})
             | dict(settings.get("responses") or {})
         )
+        if not rule.streams and settings.get("max_body_size") is None:
+            settings["max_body_size"] = LARGEST_REQUEST
         if changes:
             dependencies = list(settings.get("dependencies") or [])
-            settings["dependencies"] = [*dependencies, Depends(_idempotency_key)]
+            settings["dependencies"] = [*dependencies, Depends(key_of)]
         super().__init__(path, endpoint, **settings)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -91,36 +100,25 @@ class GuardedRoute(APIRoute):
             runtime: Runtime = request.app.state.runtime
             access = await admit(runtime, request)
             limits: RateLimits = request.app.state.rate_limits
-            allowance = await limits.spend(_who(access), REQUESTS_A_MINUTE)
+            allowance = await limits.spend(_who(access), runtime.settings.api_requests_a_minute)
             if not allowance.allowed:
                 refusal = problems.of_error(
                     TooMany(f"At most {allowance.limit:,} requests a minute. Ask again later.", allowance.reset)
                 )
                 return _with_allowance(refusal, allowance)
-            check(rule, access, request)
-            request.state.access = access
-            key = request.headers.get(idempotency.HEADER)
-            if request.method in _SAFE or key is None:
-                response = await inner(request)
-            else:
-                response = await _once(runtime, access, rule, request, key, inner)
+            try:
+                check(rule, access, request)
+                request.state.access = access
+                key = request.headers.get(idempotency.HEADER)
+                if request.method in _SAFE or key is None:
+                    response = await inner(request)
+                else:
+                    response = await once(runtime, access, rule.manner, request, key, inner)
+            except (FleetcastError, RequestValidationError, HTTPException) as error:
+                response = await problems.refusal(request, error)
             return _with_allowance(response, allowance)
 
         return guarded
-
-
-async def _idempotency_key(
-    key: Annotated[
-        str | None,
-        Header(
-            alias=idempotency.HEADER,
-            description="Any text made for this request, best a UUID. The same request with the same key within 24 "
-            "hours is done once and gets the same answer.",
-            max_length=idempotency.LONGEST_KEY,
-        ),
-    ] = None,
-) -> None:
-    """For the description only: `GuardedRoute` honours it."""
 
 
 def _who(access: Access) -> str:
@@ -168,40 +166,6 @@ def check(rule: Rule, access: Access, request: Request) -> None:
         raise Forbidden("This key is for one device; what concerns others needs another key.")
     if rule.device is not None and request.path_params.get(rule.device) != str(access.device_id):
         raise NotFound("There is no such device in this workspace.")
-
-
-async def _once(
-    runtime: Runtime,
-    access: Access,
-    rule: Rule,
-    request: Request,
-    key: str,
-    inner: Callable[[Request], Coroutine[Any, Any, Response]],
-) -> Response:
-    body = request.headers.get("Content-Length", "").encode() if rule.streams else await request.body()
-    asked = idempotency.fingerprint(request.method, request.url.path, request.url.query, body)
-    before = await idempotency.begin(runtime, access, key, asked, secret=rule.secret)
-    if before is not None:
-        replayed = Response(before.body, before.status, media_type=before.media_type)
-        replayed.headers["Idempotent-Replayed"] = "true"
-        return replayed
-    try:
-        response = await inner(request)
-    except (InvalidInput, RequestValidationError, Forbidden, Unauthenticated, TooMany, Unavailable):
-        await idempotency.release(runtime, access, key)  # nothing was done
-        raise
-    except FleetcastError as error:
-        response = problems.of_error(error)
-    except Exception:
-        await _keep(runtime, access, rule, key, await problems.unforeseen(request, RuntimeError()))
-        raise
-    await _keep(runtime, access, rule, key, response)
-    return response
-
-
-async def _keep(runtime: Runtime, access: Access, rule: Rule, key: str, response: Response) -> None:
-    answer = idempotency.Answer(response.status_code, response.headers.get("Content-Type"), bytes(response.body))
-    await idempotency.finish(runtime, access, key, answer, secret=rule.secret)
 
 
 def _access(request: Request) -> Access:

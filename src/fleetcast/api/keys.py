@@ -62,7 +62,7 @@ async def list_keys(access: Caller, runtime: Open, limit: Limit = 50, after: Aft
     return Page(items=[Key.model_validate(k) for k in found], next=following)
 
 
-@router.post("/keys", status_code=201, **needs(Scope.MANAGE, secret=True))
+@router.post("/keys", status_code=201, **needs(Scope.MANAGE))
 async def create_key(new: NewKey, access: Caller, runtime: Open, response: Response) -> MadeKey:
     """Make a key. Nobody can give scopes that they do not have, and a key cannot make keys that manage."""
     allow_giving(access, new.scopes)

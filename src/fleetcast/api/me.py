@@ -172,7 +172,7 @@ async def change_me(change: NameChange, access: Caller, runtime: Open) -> Me:
     return await _me(runtime, access)
 
 
-@router.post("/me/password", status_code=204, **needs(Scope.READ, sessions_only=True, secret=True))
+@router.post("/me/password", status_code=204, **needs(Scope.READ, sessions_only=True))
 async def change_password(change: PasswordChange, access: Caller, runtime: Open) -> None:
     """Change your password. Your other sessions end."""
     user_id, session_id = _person(access)
@@ -215,7 +215,7 @@ async def end_session(session_id: Id, access: Caller, runtime: Open) -> None:
     await sign_in.end_session(runtime, user_id, SessionId(session_id))
 
 
-@router.post("/me/second-factor", **needs(Scope.READ, sessions_only=True, secret=True))
+@router.post("/me/second-factor", **needs(Scope.READ, sessions_only=True))
 async def begin_second_factor(proof: Proof, access: Caller, runtime: Open) -> Enrolment:
     """Prepare a second factor. It is asked for once a code of it was confirmed."""
     user_id, _ = _person(access)
@@ -223,7 +223,7 @@ async def begin_second_factor(proof: Proof, access: Caller, runtime: Open) -> En
     return Enrolment.model_validate(made)
 
 
-@router.post("/me/second-factor/confirm", **needs(Scope.READ, sessions_only=True, secret=True))
+@router.post("/me/second-factor/confirm", **needs(Scope.READ, sessions_only=True))
 async def confirm_second_factor(first: FirstCode, access: Caller, runtime: Open) -> RecoveryCodes:
     """Turn the prepared second factor on. Your other sessions end."""
     user_id, session_id = _person(access)
@@ -231,7 +231,7 @@ async def confirm_second_factor(first: FirstCode, access: Caller, runtime: Open)
     return RecoveryCodes(recovery_codes=made)
 
 
-@router.post("/me/second-factor/recovery-codes", **needs(Scope.READ, sessions_only=True, secret=True))
+@router.post("/me/second-factor/recovery-codes", **needs(Scope.READ, sessions_only=True))
 async def renew_recovery_codes(proof: WholeProof, access: Caller, runtime: Open) -> RecoveryCodes:
     """Ten new recovery codes in place of the old ones."""
     user_id, _ = _person(access)
@@ -239,7 +239,7 @@ async def renew_recovery_codes(proof: WholeProof, access: Caller, runtime: Open)
     return RecoveryCodes(recovery_codes=await second_factor.renew_recovery_codes(runtime, user_id, password, code))
 
 
-@router.post("/me/second-factor/off", status_code=204, **needs(Scope.READ, sessions_only=True, secret=True))
+@router.post("/me/second-factor/off", status_code=204, **needs(Scope.READ, sessions_only=True))
 async def turn_off_second_factor(proof: WholeProof, access: Caller, runtime: Open) -> None:
     """Sign in with the password alone from now on."""
     user_id, _ = _person(access)

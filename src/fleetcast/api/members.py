@@ -119,7 +119,7 @@ async def list_invitations(access: Caller, runtime: Open, limit: Limit = 50, aft
     return Page(items=[Invitation.model_validate(i) for i in found], next=following)
 
 
-@router.post("/invitations", status_code=201, **needs(Scope.MANAGE, secret=True))
+@router.post("/invitations", status_code=201, **needs(Scope.MANAGE))
 async def invite(
     new: NewInvitation, access: Caller, runtime: Open, request: Request, response: Response
 ) -> MadeInvitation:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 T = TypeVar("T")
 LAST_ID = 2**63 - 1
 LARGEST_PAGE = 1_000
+STORABLE = r"^[^\x00]*$"
+"""What a text must match that no service looks at more closely: PostgreSQL stores no zero byte."""
 
 Id = Annotated[int, Path(ge=1, le=LAST_ID)]
 """A number in a path that points at a row."""

@@ -21,7 +21,9 @@ from fleetcast.errors import (
     TooMany,
     Unauthenticated,
     Unavailable,
+    Uncertain,
 )
+from fleetcast.services.idempotency import KeyInUse
 
 log = structlog.get_logger()
 
@@ -51,9 +53,11 @@ _KINDS: tuple[tuple[type[FleetcastError], int, str, str], ...] = (
     (Unauthenticated, 401, "unauthenticated", "Not signed in"),
     (Forbidden, 403, "forbidden", "Not allowed"),
     (NotFound, 404, "not-found", "Not found"),
+    (KeyInUse, 409, "request-under-way", "Under way"),
     (Conflict, 409, "conflict", "Not possible in this state"),
     (InvalidInput, 422, "invalid-input", "Invalid input"),
     (TooMany, 429, "too-many", "Too many requests"),
+    (Uncertain, 500, "uncertain", "It is not known whether this was done"),
     (Unavailable, 503, "unavailable", "A server is away"),
     (ConfigurationError, 500, "configuration", "Wrongly set up"),
 )
@@ -69,8 +73,15 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """The answer for one problem."""
-    body = ProblemDetails(type=f"urn:fleetcast:{kind}", title=title, status=status, detail=detail, errors=errors)
+    for field in errors or ():
+        field.field, field.detail = _utf8(field.field), _utf8(field.detail)
+    body = ProblemDetails(type=f"urn:fleetcast:{kind}", title=title, status=status, detail=_utf8(detail), errors=errors)
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
+
+
+def _utf8(text: str) -> str:
+    """A sentence may quote what was asked for, and JSON can say halves of characters that no answer can."""
+    return text.encode(errors="replace").decode()
 
 
 def of_error(error: FleetcastError) -> JSONResponse:
@@ -78,15 +89,17 @@ def of_error(error: FleetcastError) -> JSONResponse:
     status, kind, title = next(
         ((s, k, t) for cls, s, k, t in _KINDS if isinstance(error, cls)), (400, "refused", "Refused")
     )
-    if status == 500:
+    if isinstance(error, ConfigurationError):
         log.error("the API met a fault of the set-up", error=str(error))
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="fleetcast"'
     if isinstance(error, TooMany):
         headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable) and not isinstance(error, Uncertain):
         headers["Retry-After"] = "5"
+    if isinstance(error, KeyInUse):
+        headers["Retry-After"] = "1"
     fields = None
     if isinstance(error, InvalidInput):
         found = error.problems if isinstance(error, InvalidInputs) else [error]
@@ -133,6 +146,7 @@ async def http(request: Request, error: Exception) -> JSONResponse:
     sentences = {
         404: "There is nothing at this address. The description of the API is at /api/v1/docs.",
         405: "This address does not know this method.",
+        413: "The request is larger than this address takes.",
     }
     headers = dict(getattr(error, "headers", None) or {})
     return problem(status, title.lower().replace(" ", "-"), title, sentences.get(status, title + "."), headers=headers)
@@ -146,6 +160,13 @@ async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         "A fault",
         "This is a fault of Fleetcast, not of the request. The log of the process has the details.",
     )
+
+
+async def refusal(request: Request, error: FleetcastError | RequestValidationError | HTTPException) -> JSONResponse:
+    """The answer for whatever refuses a request, where headers are still to be added to it."""
+    if isinstance(error, FleetcastError):
+        return of_error(error)
+    return of_validation(error) if isinstance(error, RequestValidationError) else await http(request, error)
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {

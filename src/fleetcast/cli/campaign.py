@@ -17,6 +17,7 @@ from fleetcast.services import campaign_actions, campaigns
 from fleetcast.services.audience import preview_audience
 from fleetcast.services.campaigns import Campaign, CampaignFields, find_campaign
 from fleetcast.services.devices import find_device
+from fleetcast.services.media import LocalFile
 from fleetcast.services.workspaces import Workspace, find_workspace
 
 app = typer.Typer(help="Campaigns: one text to many people.", no_args_is_help=True)
@@ -52,9 +53,8 @@ def _fields(body_file: Path | None, media: str | None, **given: object) -> Campa
         except OSError as error:
             raise InvalidInput("body", f"{body_file} cannot be read: {error.strerror}") from None
     if media is not None:
-        fields["media"] = (
-            media if not media.strip() or "://" in media or media.lower().startswith("data:") else Path(media)
-        )
+        is_file = media.strip() and "://" not in media and not media.lower().startswith("data:")
+        fields["media"] = LocalFile(Path(media)) if is_file else media
     return fields  # type: ignore[return-value]
 
 

@@ -70,6 +70,8 @@ def restored(as_json: JsonOption = False) -> None:
             "if a second copy does no harm; else cancel it."
         )
     say(f"{number(done.in_doubt)} messages were being sent and are in doubt: `fleetcast message in-doubt list`.")
+    if done.skipped:
+        say(f"{number(done.skipped)} single messages waited and are skipped: they may have gone out since.")
     say("Fleetcast can be started now.")
 
 

@@ -51,6 +51,7 @@ BUILT_IN_VARIABLES = frozenset({"name", "phone", "niche", "journey", "target_sta
 TAGS = ("assign", "break", "case", "comment", "continue", "for", "if", "raw", "unless")
 
 _CLOCK = frozenset({"now", "today"})
+_MARKUP = re.compile(r"\{[{%]+")
 _DIALECT = Dialect()
 _REFUSED = re.compile("[\0\ud800-\udfff]")
 
@@ -190,6 +191,23 @@ def check_variables(template: Template, known: AbstractSet[str]) -> None:
         raise next(iter(problems.values()))
     if problems:
         raise InvalidInputs(sorted(problems.values(), key=lambda p: (p.line or 0, p.column or 0)))
+
+
+def literal(text: str, field: str = FIELD) -> str:
+    """A body that renders to this very text, whatever braces it has: what is sent to one person is no template.
+
+    Raises InvalidInput, naming `field`, for a text that is too long or has a character that cannot be sent.
+    """
+    body = text
+    if _MARKUP.search(text) is not None:
+        body = f"{{% raw %}}{text}{{% endraw %}}"
+        if "endraw" in text:
+            body = _MARKUP.sub(lambda braces: '{{ "' + braces[0] + '" }}', text)
+    try:
+        Template.parse(body)
+    except InvalidInput as error:
+        raise InvalidInput(field, error.problem) from None  # the place is one in the body, not in the text
+    return body
 
 
 def payload_sha256(text: str, media_sha256: str | None) -> bytes:

@@ -73,7 +73,7 @@ class Reason(StrEnum):
 
     # skipped
     OPT_OUT = "opt_out"
-    """The person is on the workspace's suppression list."""
+    """The person is on the workspace's suppression list, or has refused consent."""
     DEVICE_OFFLINE = "device_offline"
     """The device was not ready when the deadline came, or at once where the campaign chose `when_offline = skip`."""
     DEVICE_REMOVED = "device_removed"
@@ -81,6 +81,8 @@ class Reason(StrEnum):
     """The deadline came while the device was ready: there were more messages than time."""
     MISSING_VARIABLE = "missing_variable"
     """The text needs a variable that this lead does not have."""
+    RESTORED = "restored"
+    """It waited without a campaign when a backup was made that was restored since: it may have gone out meanwhile."""
     # failed, certain
     NOT_ON_WHATSAPP = "not_on_whatsapp"
     RECIPIENT_REFUSED = "recipient_refused"

@@ -146,3 +146,11 @@ def parse_deadline(text: str, field: str = "deadline") -> timedelta:
     if not SHORTEST_DEADLINE <= span <= LONGEST_DEADLINE:
         raise InvalidInput(field, f"{count}{unit} is out of range: give at least one minute and at most 90 days.")
     return span
+
+
+def write_deadline(span: timedelta) -> str:
+    """A span as `parse_deadline` reads it, in the largest unit that gives a whole number; minutes are rounded."""
+    for unit in ("d", "h"):
+        if not span % _UNITS[unit]:
+            return f"{span // _UNITS[unit]}{unit}"
+    return f"{round(span / _UNITS['m'])}m"

@@ -161,6 +161,7 @@ class Dispatcher:
                 self.dropped_nudges = ears.dropped
                 if told:
                     self._nudged.update(d for d in told.get("devices", ()) if d not in self._satisfied)
+                    self._nudged.update(told.get("urgent", ()))
                     self._nudge.set()
 
     async def recount(self, stop: asyncio.Event, beat: Beat) -> None:
@@ -201,7 +202,7 @@ class Dispatcher:
         for found in await line.run(ask):
             self._workspace_of[found.device] = found.workspace
             window = window_for(Pace(found.min_delay, found.max_delay))
-            self._turns.want(found.workspace, found.device, window - found.in_window)
+            self._turns.want(found.workspace, found.device, found.room(window))
         self._wake.set()
 
 

@@ -180,12 +180,16 @@ class Lanes:
         if not lane.ready:
             lane.missed = True
             return True
+        passed = self._next_pace(lane) if lane.state is _State.WAITING and not lane.urgent else None
         for message, campaign in rows:
             if message in lane.known:
                 continue
             lane.known.add(message)
             (lane.queue if campaign else lane.urgent).append((message, campaign))
-        self._arm(lane, now)
+        if passed is not None and lane.urgent and self._next_pace(lane) != passed:
+            self._rest(lane, now)  # what goes first now has a pace of its own
+        else:
+            self._arm(lane, now)
         self._want(lane)
         return True
 

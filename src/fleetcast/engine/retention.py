@@ -30,6 +30,8 @@ class Retention:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._walked = 0
+        """Up to this number no single send is left, so the next round begins there."""
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
         """A round every hour."""
@@ -52,6 +54,7 @@ class Retention:
         settings = self._runtime.settings
         if settings.keep_messages_days:
             await self._messages(timedelta(days=settings.keep_messages_days), stop, beat)
+            await self._single(timedelta(days=settings.keep_messages_days), stop, beat)
         if settings.keep_events_days:
             keep = timedelta(days=settings.keep_events_days)
             await self._events(keep, stop, beat)
@@ -77,6 +80,24 @@ class Retention:
                     log.info("messages deleted, the counts stay", campaign_id=campaign, messages=total)
                     break
                 await pause(stop, REST_SHARE * (asyncio.get_running_loop().time() - began))
+
+    async def _single(self, keep: timedelta, stop: asyncio.Event, beat: Beat) -> None:
+        after: int | None = self._walked
+        kept: int | None = None
+        total = 0
+        while after is not None and not stop.is_set():
+            beat()
+            began = asyncio.get_running_loop().time()
+            async with self._runtime.db.transaction() as connection:
+                await connection.execute(KEYED)
+                gone, following, first = await retention.delete_single(connection, keep, after)
+            total += gone
+            kept = first if kept is None else kept
+            self._walked = after if kept is None else kept - 1
+            after = following
+            await pause(stop, REST_SHARE * (asyncio.get_running_loop().time() - began))
+        if total:
+            log.info("single messages deleted", messages=total)
 
     async def _events(self, keep: timedelta, stop: asyncio.Event, beat: Beat) -> None:
         after: int | None = 0

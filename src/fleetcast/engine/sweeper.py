@@ -33,6 +33,9 @@ STOPPED_WITHIN = timedelta(hours=26)
 """How long after a stop word an attempt that was under way may come back: the longest window of doubt, and a little."""
 STOPPED_ROUNDS = 30
 """Every so many rounds they are looked for: it costs a key for each new suppression and campaign, and is no hurry."""
+SINGLE_ROUNDS = 5
+"""Every so many rounds messages without a campaign are looked for whose time is over: it costs a key for each device,
+and nobody can claim them meanwhile."""
 
 Move = Callable[[Connection, int], Awaitable[int]]
 
@@ -74,6 +77,9 @@ class Sweeper:
             skipped = await self._drain(transitions.skip_removed, device, beat)
             if skipped:
                 log.info("messages of a removed device skipped", device_id=device, messages=skipped)
+        if self.rounds % SINGLE_ROUNDS == 0:
+            beat()
+            await self._drain(_expire_single, 0, beat)
         for campaign in await self._ask(sweeping.campaigns):
             beat()
             await self._settle(campaign, beat)
@@ -147,6 +153,10 @@ class Sweeper:
     async def _ask(self, question: Callable[[Connection], Awaitable[list]]) -> list:  # type: ignore[type-arg]
         async with self._runtime.db.connection() as connection:
             return await question(connection)
+
+
+async def _expire_single(connection: Connection, _: int) -> int:
+    return await transitions.expire_single(connection)
 
 
 async def _requeue(connection: Connection, campaign_id: int) -> int:

@@ -43,6 +43,10 @@ class Nudges:
         """These devices may have rows that are due."""
         await self._send(DISPATCHER, {"devices": list(device_ids)})
 
+    async def urgent(self, device_ids: Iterable[int]) -> None:
+        """These devices have rows without a campaign that are due: they do not wait until a window has room."""
+        await self._send(DISPATCHER, {"urgent": list(device_ids)})
+
     async def devices(self, *device_ids: int) -> None:
         """State, pause or pace of these devices changed: their owners look again."""
         await self._send(SENDERS, {"devices": list(device_ids)})

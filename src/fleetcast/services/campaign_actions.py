@@ -11,7 +11,7 @@ from fleetcast.domain.content import Template, check_variables
 from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, WorkspaceId
 from fleetcast.errors import Conflict, InvalidInput, InvalidInputs, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.store import audience, audit, campaigns, contents, messages, overview, transitions, workspaces
+from fleetcast.store import audience, audit, campaigns, contents, devices, messages, overview, transitions, workspaces
 from fleetcast.store.campaigns import Campaign
 from fleetcast.store.connection import Connection
 
@@ -92,10 +92,10 @@ async def resume_campaign(
                 f"Campaign '{campaign.title}' is still being planned anew after an edit: try again in a moment."
             )
         after = await _move(connection, campaign, "resume", actor)
-        devices = await campaigns.active_devices(connection, workspace_id, campaign)
+        active = await campaigns.active_devices(connection, workspace_id, campaign)
     await runtime.nudges.plan(campaign_id)
     await runtime.nudges.campaigns(campaign_id)
-    await runtime.nudges.work(devices)
+    await runtime.nudges.work(active)
     return after
 
 
@@ -124,17 +124,19 @@ async def retry_campaign(
     """Send again what certainly was not sent (T8), of all devices or one; returns how many messages wait again.
 
     A finished campaign is opened again, with as much time as it had. Raises Conflict for a campaign that has not
-    started or was cancelled, or whose messages were deleted by retention.
+    started or was cancelled, or whose messages were deleted by retention; InvalidInput for a device that is not there.
     """
     async with runtime.db.transaction() as connection:
+        if device_id is not None and await devices.by_id(connection, workspace_id, device_id) is None:
+            raise InvalidInput("device_id", f"there is no device {device_id} in this workspace")
         await connection.execute(audience.SHARE_SUPPRESSIONS, workspace_id)
         campaign = await _locked(connection, workspace_id, campaign_id)
         _only_retryable(campaign)
-        devices = await transitions.retry_certain(connection, workspace_id, campaign_id, device_id)
-        if devices:
-            await _reopen(connection, campaign, actor, {"messages": len(devices), "device_id": device_id})
-    await _wake(runtime, campaign_id, devices)
-    return len(devices)
+        waiting = await transitions.retry_certain(connection, workspace_id, campaign_id, device_id)
+        if waiting:
+            await _reopen(connection, campaign, actor, {"messages": len(waiting), "device_id": device_id})
+    await _wake(runtime, campaign_id, waiting)
+    return len(waiting)
 
 
 async def retry_unconfirmed(
@@ -158,11 +160,11 @@ async def retry_unconfirmed(
             message = await messages.one(connection, workspace_id, message_id)
             if message is None or message.campaign_id != campaign_id or message.reason != "unconfirmed":
                 raise InvalidInput("messages", f"{message_id} is not an unconfirmed message of this campaign")
-        devices = await transitions.retry_unconfirmed(connection, workspace_id, message_ids)
-        if devices:
+        waiting = await transitions.retry_unconfirmed(connection, workspace_id, message_ids)
+        if waiting:
             await _reopen(connection, campaign, actor, {"unconfirmed": list(message_ids)})
-    await _wake(runtime, campaign_id, devices)
-    return len(devices)
+    await _wake(runtime, campaign_id, waiting)
+    return len(waiting)
 
 
 async def _check_launch(connection: Connection, campaign: Campaign) -> None:
@@ -249,8 +251,8 @@ async def _reopen(connection: Connection, campaign: Campaign, actor: str, what: 
     )
 
 
-async def _wake(runtime: Runtime, campaign_id: CampaignId, devices: Sequence[int]) -> None:
-    if devices:
+async def _wake(runtime: Runtime, campaign_id: CampaignId, of_devices: Sequence[int]) -> None:
+    if of_devices:
         await runtime.nudges.plan(campaign_id)
         await runtime.nudges.campaigns(campaign_id)
-        await runtime.nudges.work(sorted(set(devices)))
+        await runtime.nudges.work(sorted(set(of_devices)))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from fleetcast.domain.campaign import NicheMatch, TargetStatus, WhenOffline
@@ -19,6 +18,7 @@ from fleetcast.domain.pacing import Pace
 from fleetcast.domain.schedule import LONGEST_DEADLINE, SHORTEST_DEADLINE, parse_deadline, parse_schedule
 from fleetcast.errors import InvalidInput, InvalidInputs
 from fleetcast.services.devices import ALL_DEVICES
+from fleetcast.services.media import Source, checked_source
 from fleetcast.services.naming import checked_name
 from fleetcast.store import devices
 from fleetcast.store.connection import Connection
@@ -34,14 +34,16 @@ class CampaignFields(TypedDict, total=False):
     title: str
     body: str
     """Liquid, with the leads' variables."""
-    media: Path | str | None
-    """A file of this machine, an https URL or a data URL; None: none."""
+    media: Source | None
+    """A stored medium, an https URL, a data URL, or a file that a person at this machine chose; None: none."""
     niches: Sequence[str]
     """Whole names; none: everybody."""
     niche_match: str
     target_status: str
     devices: Sequence[str]
     """Names; none, or `all`: all devices."""
+    device_ids: Sequence[int]
+    """The same by number, instead of names; at least one."""
     takes_newcomers: bool
     min_delay: float | None
     """Seconds; given together with max_delay. Both None: each device's own pace."""
@@ -56,7 +58,7 @@ class CampaignFields(TypedDict, total=False):
 ANY_TIME = frozenset({"title", "min_delay", "max_delay", "deadline"})
 """May change while a campaign runs."""
 BEFORE_THE_START = frozenset({"schedule"})
-MADE_ANEW = frozenset({"body", "media", "niches", "niche_match", "target_status", "devices"})
+MADE_ANEW = frozenset({"body", "media", "niches", "niche_match", "target_status", "devices", "device_ids"})
 """Content and audience: what was never attempted is planned anew."""
 
 
@@ -70,12 +72,10 @@ class Checked:
     """The list that was given; None: none was, or it says all."""
 
 
-def media_source(fields: CampaignFields) -> Path | str | None:
-    """The medium that was given, if one was. Raises InvalidInput for an empty text."""
+def media_source(fields: CampaignFields) -> Source | None:
+    """The medium that was given, if one was. Raises InvalidInput for a text that is no source."""
     source = fields.get("media")
-    if source is not None and not str(source).strip():
-        raise InvalidInput("media", "give a file, an https address or a data URL, or leave it out")
-    return source
+    return None if source is None else checked_source(source)
 
 
 async def check(
@@ -134,9 +134,14 @@ async def check(
             }
     if "deadline" in fields:
         checked.columns["deadline_after"] = read(lambda: _deadline(fields["deadline"]))
-    if "devices" in fields:
+    if "devices" in fields and "device_ids" in fields:
+        problems.append(InvalidInput("device_ids", "give devices by name or by number, not both"))
+    elif "devices" in fields:
         checked.device_ids = await _devices(connection, workspace, fields["devices"], problems)
         checked.columns["all_devices"] = checked.device_ids is None
+    elif "device_ids" in fields:
+        checked.device_ids = await _numbered(connection, workspace, fields["device_ids"], problems)
+        checked.columns["all_devices"] = False
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -196,3 +201,15 @@ async def _devices(
         InvalidInput("devices", f"there is no device called '{n}'") for n in wanted if n.lower() not in known
     )
     return tuple(sorted({known[n.lower()] for n in wanted if n.lower() in known}))
+
+
+async def _numbered(
+    connection: Connection, workspace: Workspace, ids: Sequence[int], problems: list[InvalidInput]
+) -> tuple[DeviceId, ...]:
+    known = {d.id for d in await devices.of_workspace(connection, workspace.id)}
+    if not ids:
+        problems.append(InvalidInput("device_ids", 'name at least one device, or say "all" in devices'))
+    problems.extend(
+        InvalidInput("device_ids", f"there is no device {i} in this workspace") for i in ids if i not in known
+    )
+    return tuple(sorted({DeviceId(i) for i in ids if i in known}))

@@ -4,7 +4,6 @@ What sets a campaign in motion or stops it is in `campaign_actions`, whom it rea
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fleetcast.domain.campaign import CampaignStatus
@@ -12,7 +11,7 @@ from fleetcast.domain.identifiers import CampaignId, ContentId, WorkspaceId
 from fleetcast.domain.pacing import Pace, effective
 from fleetcast.errors import Conflict, InvalidInput, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services import media
+from fleetcast.services import media, paging
 from fleetcast.services.campaign_fields import (
     ANY_TIME,
     BEFORE_THE_START,
@@ -39,6 +38,7 @@ __all__ = [
     "edit_campaign",
     "find_campaign",
     "list_campaigns",
+    "page_of_campaigns",
     "show_campaign",
 ]
 
@@ -57,7 +57,8 @@ class CampaignReport:
     """None: all devices."""
     counts: Counts
     seconds_left: float | None
-    """Until the slowest device is through at its mean pace, if all were online; None: nothing is waiting."""
+    """Until the slowest device is through at its mean pace, if all were online; None: nothing is waiting, or it was
+    not asked."""
 
 
 async def create_campaign(
@@ -73,7 +74,7 @@ async def create_campaign(
     source = media_source(fields)
     async with runtime.db.transaction() as connection:
         checked = await _check(connection, workspace_id, fields, (None, None))
-    sha256 = await _store_media(runtime, workspace_id, source)
+    sha256 = None if source is None else await media.take(runtime, workspace_id, source)
     async with runtime.db.transaction() as connection:
         assert checked.template is not None
         required = list(checked.template.required)
@@ -104,7 +105,7 @@ async def edit_campaign(
         before = await _get(connection, workspace_id, campaign_id)
         _allow(before, fields)
         await _check(connection, workspace_id, fields, (before.min_delay, before.max_delay))
-    sha256 = await _store_media(runtime, workspace_id, source)
+    sha256 = None if source is None else await media.take(runtime, workspace_id, source)
     async with runtime.db.transaction() as connection:
         before = await _get(connection, workspace_id, campaign_id, lock=True)
         _allow(before, fields)
@@ -118,7 +119,7 @@ async def edit_campaign(
             changes["content_id"] = content_id
             anew = before.started_at is not None
         await campaigns.update(connection, workspace_id, campaign_id, changes)
-        if "devices" in fields and checked.device_ids != before.device_ids:
+        if "all_devices" in checked.columns and checked.device_ids != before.device_ids:
             await campaigns.set_devices(connection, workspace_id, campaign_id, checked.device_ids or ())
         if before.started_at is not None and "deadline_after" in changes:
             await campaigns.renew_deadline(connection, workspace_id, campaign_id)
@@ -185,21 +186,43 @@ async def list_campaigns(
     runtime: Runtime, workspace_id: WorkspaceId, *, limit: int = 100
 ) -> list[tuple[Campaign, Counts]]:
     """The newest campaigns with their counts, newest first."""
+    found, _ = await page_of_campaigns(runtime, workspace_id, limit=limit)
+    return found
+
+
+async def page_of_campaigns(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    *,
+    status: CampaignStatus | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> tuple[list[tuple[Campaign, Counts]], str | None]:
+    """Campaigns with their counts, newest first, and where the next page begins.
+
+    Raises InvalidInput for an `after` of another list.
+    """
+    before = paging.position(after, paging.LAST_ID)
     async with runtime.db.connection() as connection:
-        found = await campaigns.newest(connection, workspace_id, limit)
+        found = await campaigns.page(connection, workspace_id, status, before, limit + 1)
         counts = await campaigns.counts(connection, [c.id for c in found])
-    return [(c, counts[c.id]) for c in found]
+    return paging.cut([(c, counts[c.id]) for c in found], limit, lambda pair: pair[0].id)
 
 
-async def show_campaign(runtime: Runtime, workspace_id: WorkspaceId, campaign_id: CampaignId) -> CampaignReport:
-    """Everything about one campaign. Counts open messages by device: some hundred milliseconds for a million."""
+async def show_campaign(
+    runtime: Runtime, workspace_id: WorkspaceId, campaign_id: CampaignId, *, estimate: bool = True
+) -> CampaignReport:
+    """Everything about one campaign. Raises NotFound.
+
+    The estimate counts open messages by device: some hundred milliseconds for a million.
+    """
     async with runtime.db.transaction() as connection:
         campaign = await _get(connection, workspace_id, campaign_id)
         content = await contents.get(connection, workspace_id, campaign.content_id)
         assert content is not None
         counts = (await campaigns.counts(connection, [campaign_id]))[campaign_id]
         every = {d.id: d for d in await devices.of_workspace(connection, workspace_id)}
-        waiting = await campaigns.waiting_by_device(connection, workspace_id, campaign_id)
+        waiting = await campaigns.waiting_by_device(connection, workspace_id, campaign_id) if estimate else {}
     names = None
     if campaign.device_ids is not None:
         names = tuple(every[d].name for d in campaign.device_ids if d in every)
@@ -230,17 +253,6 @@ async def _check(
     if workspace is None:
         raise NotFound(f"There is no workspace {workspace_id}.")
     return await check(connection, workspace, await overview.now(connection), fields, pace)
-
-
-async def _store_media(runtime: Runtime, workspace_id: WorkspaceId, source: Path | str | None) -> str | None:
-    """Fetch and store outside of any transaction: a slow server must not hold a lock."""
-    if source is None:
-        return None
-    if isinstance(source, Path):
-        return (await media.from_file(runtime, workspace_id, source)).sha256
-    url = str(source).strip()
-    fetch = media.from_data_url if url.lower().startswith("data:") else media.from_url
-    return (await fetch(runtime, workspace_id, url)).sha256
 
 
 def _allow(campaign: Campaign, fields: CampaignFields) -> None:

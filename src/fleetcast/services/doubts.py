@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fleetcast.domain.campaign import CampaignStatus
-from fleetcast.domain.identifiers import MessageId, WorkspaceId
+from fleetcast.domain.identifiers import DeviceId, MessageId, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Reason, Resolution
 from fleetcast.errors import Conflict, InvalidInput
 from fleetcast.runtime import Runtime
@@ -27,22 +27,33 @@ LARGEST_DECISION = 1_000
 
 
 async def list_doubts(
-    runtime: Runtime, workspace_id: WorkspaceId, *, after: int = 0, limit: int = LARGEST_PAGE
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    *,
+    after: int = 0,
+    limit: int = LARGEST_PAGE,
+    device_id: DeviceId | None = None,
 ) -> list[MessageRow]:
-    """Messages in doubt now, by number, those after `after`; at most `limit`."""
+    """Messages in doubt now, by number, those after `after`; at most `limit`, of one device or of all."""
     async with runtime.db.transaction() as connection, messages.time_limit(connection):
-        return await messages.in_doubt(connection, workspace_id, after, limit)
+        return await messages.in_doubt(connection, workspace_id, after, limit, device_id)
 
 
 async def confirm_arrived(
-    runtime: Runtime, workspace_id: WorkspaceId, message_ids: Sequence[MessageId], *, actor: str
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    message_ids: Sequence[MessageId],
+    *,
+    actor: str,
+    device_id: DeviceId | None = None,
 ) -> int:
     """T5a by a person: these messages arrived. Returns how many are `sent` now.
 
-    Raises InvalidInput for a message that is not in doubt; then nothing is changed.
+    Raises InvalidInput for a message that is not in doubt, or not of the device where one is given; then nothing is
+    changed.
     """
     async with runtime.db.transaction() as connection:
-        found = await _undecided(connection, workspace_id, _checked(message_ids))
+        found = await _undecided(connection, workspace_id, _checked(message_ids), device_id)
         now = await overview.now(connection)
         evidence = [Evidence(m.id, m.attempts, None, now) for m in found]
         sent = await transitions.confirm_sent(connection, evidence, Resolution.PERSON)
@@ -50,13 +61,21 @@ async def confirm_arrived(
     return len(sent)
 
 
-async def give_up(runtime: Runtime, workspace_id: WorkspaceId, message_ids: Sequence[MessageId], *, actor: str) -> int:
+async def give_up(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    message_ids: Sequence[MessageId],
+    *,
+    actor: str,
+    device_id: DeviceId | None = None,
+) -> int:
     """T5b by a person: wait no longer; these messages are failed, unconfirmed. Returns how many.
 
-    Raises InvalidInput for a message that is not in doubt; then nothing is changed.
+    Raises InvalidInput for a message that is not in doubt, or not of the device where one is given; then nothing is
+    changed.
     """
     async with runtime.db.transaction() as connection:
-        found = await _undecided(connection, workspace_id, _checked(message_ids))
+        found = await _undecided(connection, workspace_id, _checked(message_ids), device_id)
         devices = await _fail(connection, found)
         await _note(connection, workspace_id, actor, "message.give_up", found)
     return len(devices)
@@ -73,12 +92,17 @@ class Resent:
 
 
 async def resend(
-    runtime: Runtime, workspace_id: WorkspaceId, message_ids: Sequence[MessageId], *, actor: str
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    message_ids: Sequence[MessageId],
+    *,
+    actor: str,
+    device_id: DeviceId | None = None,
 ) -> Resent:
     """T5b and T8u in one transaction: send these again; a copy may arrive twice.
 
-    Raises InvalidInput for a message that is not in doubt, Conflict where its campaign is over; then nothing is
-    changed.
+    Raises InvalidInput for a message that is not in doubt, or not of the device where one is given, Conflict where its
+    campaign is over; then nothing is changed.
     """
     wanted = _checked(message_ids)
     async with runtime.db.transaction() as connection:
@@ -88,7 +112,7 @@ async def resend(
             await campaigns.locked(connection, workspace_id, campaign_id)
             for campaign_id in await doubt.campaigns_of(connection, workspace_id, wanted)
         ]
-        found = await _undecided(connection, workspace_id, wanted)
+        found = await _undecided(connection, workspace_id, wanted, device_id)
         for campaign in touched:
             if campaign is None or campaign.status not in (CampaignStatus.RUNNING, CampaignStatus.PAUSED):
                 raise Conflict(
@@ -108,6 +132,8 @@ async def resend(
         await _note(connection, workspace_id, actor, "message.give_up", [m for m in found if m.id not in waiting])
     if waiting:
         await runtime.nudges.work(sorted({m.device_id for m in found if m.id in waiting}))
+        if single := sorted({m.device_id for m in found if m.id in waiting and m.campaign_id is None}):
+            await runtime.nudges.urgent(single)
     return Resent(len(waiting), len(found) - len(waiting))
 
 
@@ -124,10 +150,12 @@ def _checked(message_ids: Sequence[MessageId]) -> list[MessageId]:
     return wanted
 
 
-async def _undecided(connection: Connection, workspace_id: WorkspaceId, wanted: Sequence[MessageId]) -> list[Undecided]:
-    """The messages, locked; every one of them in doubt."""
+async def _undecided(
+    connection: Connection, workspace_id: WorkspaceId, wanted: Sequence[MessageId], device_id: DeviceId | None
+) -> list[Undecided]:
+    """The messages, locked; every one of them in doubt, and of the device where one is given."""
     found = await doubt.locked(connection, workspace_id, wanted)
-    known = {m.id: m for m in found}
+    known = {m.id: m for m in found if device_id in (None, m.device_id)}
     for message_id in wanted:
         if message_id not in known:
             raise InvalidInput("messages", f"there is no message {message_id} in this workspace")

@@ -35,7 +35,7 @@ async def take_new_key(runtime: Runtime, *, actor: str) -> int:
         if hmac.compare_digest(known, seal.check):
             return 0
         await health.replace_key_check(connection, seal.check)
-        await idempotency.forget_sealed(connection)
+        await idempotency.forget_all(connection)
         lost = await users.with_second_factor(connection)
         for user in lost:
             await users.write_second_factor(connection, user, None)

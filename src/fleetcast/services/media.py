@@ -1,11 +1,14 @@
 """Use cases of media: a picture or document comes in as a file, a data URL or an https address, and is stored once.
 
-All ways meet in one examination of the bytes; what differs is only how the bytes arrive.
+All ways meet in one examination of the bytes; what differs is only how the bytes arrive. A text is never read as the
+path of a file: that takes a `LocalFile`, which the commands make and nothing that comes over HTTP can.
 """
 
 import asyncio
 import os
+import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -16,6 +19,48 @@ from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
 from fleetcast.services import outbound
 from fleetcast.store import media
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file of this machine, named by a person at its keyboard."""
+
+    path: Path
+
+
+Source = LocalFile | str
+"""Where a medium comes from. A text is an https address, a data URL, or the SHA-256 of a stored medium in hex."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def checked_source(source: Source) -> Source:
+    """The source without blanks around it. Raises InvalidInput for a text that is no source."""
+    if isinstance(source, LocalFile):
+        return source
+    text = source.strip()
+    if text[:64].lower().startswith(("https:", "data:")) or _SHA256.fullmatch(text):
+        return text
+    raise InvalidInput(
+        FIELD, "give the sha256 of a stored medium, an address that begins with https:// or a data URL, or leave it out"
+    )
+
+
+async def take(runtime: Runtime, workspace_id: WorkspaceId, source: Source) -> str:
+    """Store what a source gives, or find it; returns its SHA-256. Raises InvalidInput.
+
+    Outside of any transaction: a slow server must not hold a lock.
+    """
+    source = checked_source(source)
+    if isinstance(source, LocalFile):
+        return (await from_file(runtime, workspace_id, source.path)).sha256
+    if _SHA256.fullmatch(source):
+        async with runtime.db.connection() as connection:
+            if await media.find(connection, workspace_id, source) is None:
+                raise InvalidInput(FIELD, f"there is no medium {source[:12]}… in this workspace; upload it first")
+        return source
+    fetch = from_data_url if source[:5].lower() == "data:" else from_url
+    return (await fetch(runtime, workspace_id, source)).sha256
 
 
 async def from_bytes(runtime: Runtime, workspace_id: WorkspaceId, data: bytes, filename: str) -> StoredMedia:

@@ -1,5 +1,6 @@
 """Use cases of messages for people: a list by pages and the story of one, from planning to the last receipt."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,8 @@ __all__ = [
 LARGEST_PAGE = 1_000
 LAST_ID = 2**63 - 1
 """The largest number that a message can have."""
+
+_PHONE = re.compile(r"\+[0-9]{7,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +64,26 @@ async def list_messages(
     device_id: DeviceId | None = None,
     status: MessageStatus | None = None,
     recipient: Phone | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     after: str | None = None,
     limit: int = 50,
 ) -> MessagePage:
     """A page of messages. Those of a campaign come by recipient, all others newest first.
 
+    `since` and `until` bound when they were made; a campaign's messages have the time of its start.
     Raises InvalidInput for a page size outside 1 to 1,000 or an `after` of another list, Unavailable past 10 seconds.
     """
+    if since is not None and until is not None and since >= until:
+        raise InvalidInput("until", "has to be later than since")
+    by_recipient = campaign_id is not None and recipient is None
+    if by_recipient and after is not None and not _PHONE.fullmatch(after):
+        raise _strange(after)
     if not 1 <= limit <= LARGEST_PAGE:
         raise InvalidInput("limit", f"between 1 and {LARGEST_PAGE:,}, not {limit}")
     if campaign_id is not None and not 0 < campaign_id <= LAST_ID:
         return MessagePage([], None)
-    wanted = Wanted(device_id, status, campaign_id)
+    wanted = Wanted(device_id, status, campaign_id, since, until)
     async with runtime.db.transaction() as connection, messages.time_limit(connection):
         if recipient is not None:
             found = await messages.of_person(connection, workspace_id, recipient, wanted, _position(after), limit + 1)
@@ -83,7 +94,6 @@ async def list_messages(
     if len(found) <= limit:
         return MessagePage(found, None)
     last = found[limit - 1]
-    by_recipient = campaign_id is not None and recipient is None
     return MessagePage(found[:limit], last.recipient if by_recipient else str(last.id))
 
 
@@ -91,15 +101,21 @@ def _position(after: str | None) -> int:
     if after is None:
         return LAST_ID
     if not (after.isascii() and after.isdigit() and len(after) < 20 and int(after) <= LAST_ID):
-        raise InvalidInput("after", f"'{after}' does not belong to this list; take it from the page before")
+        raise _strange(after)
     return int(after)
 
 
-async def show_message(runtime: Runtime, workspace_id: WorkspaceId, message_id: MessageId) -> Story:
-    """Everything that is known of one message. Raises NotFound."""
+def _strange(after: str) -> InvalidInput:
+    return InvalidInput("after", f"'{after[:40]}' does not belong to this list; take it from the page before")
+
+
+async def show_message(
+    runtime: Runtime, workspace_id: WorkspaceId, message_id: MessageId, *, device_id: DeviceId | None = None
+) -> Story:
+    """Everything that is known of one message; with `device_id` only of one of that device. Raises NotFound."""
     async with runtime.db.transaction() as connection, messages.time_limit(connection):
         message = await messages.one(connection, workspace_id, message_id) if 0 < message_id <= LAST_ID else None
-        if message is None:
+        if message is None or device_id not in (None, message.device_id):
             raise NotFound(f"There is no message {message_id} in this workspace.")
         attempts = await messages.attempts(connection, workspace_id, message_id)
         evidence = await messages.evidence(connection, workspace_id, message_id)

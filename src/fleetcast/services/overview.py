@@ -232,7 +232,8 @@ async def _needs(
     connection: Connection, workspace_id: WorkspaceId, fleet: Fleet, campaigns: list[CampaignLine]
 ) -> tuple[Need, ...]:
     found = []
-    if doubtful := sum(c.counts.in_doubt for c in campaigns):
+    doubtful = sum(c.counts.in_doubt for c in campaigns) + await store.single_in_doubt(connection, workspace_id)
+    if doubtful:
         found.append(Need("in_doubt", doubtful, tuple(c.row.title for c in campaigns if c.counts.in_doubt)[:NAMED]))
     paused = [c.row.title for c in campaigns if c.row.status is CampaignStatus.PAUSED]
     if paused:

@@ -1,7 +1,8 @@
 """After a restore from a backup: nothing goes out until a person has looked, and what may have gone out is listed.
 
 The database is older than the world then. What it calls waiting may have been sent after the backup was made, and
-nobody can tell by looking at it; so every campaign is held, and what was under way is in doubt.
+nobody can tell by looking at it; so every campaign is held, what waits without a campaign is skipped, and what was
+under way is in doubt.
 """
 
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Restored:
     """Messages taken out of their devices' windows, besides those of the paused campaigns."""
     in_doubt: int
     """Messages that were being sent when the backup was made."""
+    skipped: int
+    """Messages without a campaign that waited when the backup was made."""
 
 
 async def after_restore(runtime: Runtime, *, actor: str) -> Restored:
@@ -54,7 +57,19 @@ async def after_restore(runtime: Runtime, *, actor: str) -> Restored:
     async with runtime.db.transaction() as connection:
         requeued = await transitions.requeue_shards(connection, shards)
         doubtful = await transitions.orphaned(connection, shards, {})
-    return Restored(await _underway(runtime, "paused"), due, requeued, len(doubtful))
+    skipped = await _skip_single(runtime)
+    return Restored(await _underway(runtime, "paused"), due, requeued, len(doubtful), skipped)
+
+
+async def _skip_single(runtime: Runtime) -> int:
+    """What belongs to no campaign cannot be held by pausing one."""
+    total = 0
+    while True:
+        async with runtime.db.transaction() as connection:
+            moved = await transitions.skip_restored(connection)
+        total += moved
+        if moved < transitions.CHUNK:
+            return total
 
 
 async def _underway(runtime: Runtime, status: str) -> list[Underway]:

@@ -1,6 +1,6 @@
 """The record of what people decided: appended in the same transaction as the decision, never changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,6 +45,26 @@ async def record(
         action,
         subject,
         dict(before) if before is not None else None,
+        dict(after) if after is not None else None,
+    )
+
+
+async def record_all(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    actor: str,
+    action: str,
+    subjects: Sequence[str],
+    after: Facts | None = None,
+) -> None:
+    """Append one entry for each subject of the same decision."""
+    await connection.execute(
+        "INSERT INTO audit (workspace_id, actor, action, subject, after) "
+        "SELECT $1, $2, $3, subject, $5 FROM unnest($4::text[]) AS s (subject)",
+        workspace_id,
+        actor,
+        action,
+        subjects,
         dict(after) if after is not None else None,
     )
 

@@ -223,11 +223,16 @@ async def by_title(connection: Connection, workspace_id: WorkspaceId, title: str
     return [read(r) for r in rows]
 
 
-async def newest(connection: Connection, workspace_id: WorkspaceId, limit: int) -> list[Campaign]:
-    """The newest campaigns, newest first."""
+async def page(
+    connection: Connection, workspace_id: WorkspaceId, status: CampaignStatus | None, before: int, limit: int
+) -> list[Campaign]:
+    """Campaigns, newest first, those with an id below `before`; in one status or in any."""
     rows = await connection.fetch(
-        f"SELECT {COLUMNS} FROM campaigns c WHERE c.workspace_id = $1 ORDER BY c.id DESC LIMIT $2",
+        f"SELECT {COLUMNS} FROM campaigns c WHERE c.workspace_id = $1 AND c.id < $3 "
+        "AND ($2::text IS NULL OR c.status::text = $2) ORDER BY c.id DESC LIMIT $4",
         workspace_id,
+        status,
+        before,
         limit,
     )
     return [read(r) for r in rows]

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from fleetcast.errors import ConfigurationError, FleetcastError, Unavailable
+from fleetcast.errors import ConfigurationError, FleetcastError, Unavailable, Uncertain
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 """What every store function takes: an open connection, usually inside a transaction."""
@@ -60,6 +60,8 @@ _LOST = (
 """What the driver raises when the server goes away, or asks for another try, in the middle of our own code."""
 _TROUBLE = (*_LOST, OSError, TimeoutError)
 """The same while connecting, when no other code runs."""
+_CUT = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
+"""What the server says when it goes away. Everything else that it says to a commit means that it did not commit."""
 
 
 def server_name(dsn: str) -> str:
@@ -186,9 +188,20 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A transaction; commits at the end, rolls back on any error."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        """A transaction; commits at the end, rolls back on any error. Raises Uncertain when a commit has no answer."""
+        async with self.connection() as connection:
+            committing = False
+            try:
+                async with connection.transaction():
+                    yield connection
+                    committing = True
+            except _LOST as error:
+                if committing and (isinstance(error, _CUT) or not isinstance(error, asyncpg.PostgresError)):
+                    raise Uncertain(
+                        f"PostgreSQL at {self.name} went away in the middle of a change ({type(error).__name__}): look "
+                        "whether it was made before you ask again."
+                    ) from error
+                raise
 
     async def dedicated(self, *, hot: bool = False, application: str = "fleetcast") -> asyncpg.Connection:
         """A connection of one's own for a loop. `hot` plans for keyed access. The caller closes it."""

@@ -48,3 +48,8 @@ async def get(connection: Connection, workspace_id: WorkspaceId, content_id: Con
     if row is None:
         return None
     return Content(ContentId(row["id"]), row["body"], tuple(row["required_variables"]), row["media_sha256"])
+
+
+async def delete(connection: Connection, workspace_id: WorkspaceId, content_id: ContentId) -> None:
+    """Take back a content that no message and no campaign has come to use."""
+    await connection.execute("DELETE FROM contents WHERE workspace_id = $1 AND id = $2", workspace_id, content_id)

@@ -202,6 +202,15 @@ WHERE b.is_open AND b.status = 'queued'
     make_interval(secs => 4 * greatest(coalesce(c.max_delay, d.max_delay), d.max_delay)))
   AND EXISTS (SELECT 1 FROM shards s WHERE s.owner IS NOT NULL AND s.expires_at > clock.now)"""
 
+# A campaign's rows end with its deadline, which may be moved while they are gone through; others have their own.
+_OVERDUE = f"""
+WITH {_CLOCK}
+SELECT 'message ' || b.id AS subject,
+  format('should have ended %s ago', date_trunc('second', clock.now - b.expires_at)) AS what
+FROM clock, broadcast_messages b
+WHERE b.is_open AND b.campaign_id IS NULL AND b.status IN ('pending', 'queued')
+  AND b.expires_at < clock.now - interval '10 minutes'"""
+
 _DOUBT = f"""
 WITH {_CLOCK}
 SELECT 'message ' || b.id AS subject,
@@ -226,6 +235,7 @@ CHECKS = (
     Check(8, "the guards are in place", _GUARDED),
     Check(10, "nothing stays in sending", _SENDING),
     Check(10, "nothing stays queued", _QUEUED),
+    Check(10, "nothing waits past its own end", _OVERDUE),
     Check(10, "nothing stays in doubt", _DOUBT),
 )
 

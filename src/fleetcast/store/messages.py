@@ -14,6 +14,7 @@ import asyncpg
 from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone, WorkspaceId
 from fleetcast.domain.message import Delivery, MessageStatus
 from fleetcast.errors import Unavailable
+from fleetcast.store import message_ages
 from fleetcast.store.connection import Connection, Row
 
 LIST_SECONDS = 10
@@ -81,6 +82,10 @@ class Wanted(NamedTuple):
     device_id: DeviceId | None = None
     status: MessageStatus | None = None
     campaign_id: CampaignId | None = None
+    since: datetime | None = None
+    """Made then or later; a campaign's messages have the time of its start."""
+    until: datetime | None = None
+    """Made before then."""
 
 
 _SELECT = """
@@ -90,24 +95,25 @@ SELECT b.id, b.recipient, b.device_id, d.name AS device, b.campaign_id, c.title 
 FROM broadcast_messages b JOIN devices d ON d.id = b.device_id LEFT JOIN campaigns c ON c.id = b.campaign_id"""
 
 _FILTER = """b.workspace_id = $1 AND ($2::bigint IS NULL OR b.device_id = $2)
-  AND ($3::text IS NULL OR b.status = $3::message_status) AND ($4::bigint IS NULL OR b.campaign_id = $4)"""
+  AND ($3::text IS NULL OR b.status = $3::message_status) AND ($4::bigint IS NULL OR b.campaign_id = $4)
+  AND ($5::timestamptz IS NULL OR b.created_at >= $5) AND ($6::timestamptz IS NULL OR b.created_at < $6)"""
 
-# Of one campaign: in the order of its keys, which lie side by side in the index. $5 first key not wanted, $6 its end.
-_OF_CAMPAIGN = f"{_SELECT} WHERE {_FILTER} AND b.dedupe_key > $5 AND b.dedupe_key < $6 ORDER BY b.dedupe_key LIMIT $7"
+# Of one campaign: in the order of its keys, which lie side by side in the index. $7 first key not wanted, $8 its end.
+_OF_CAMPAIGN = f"{_SELECT} WHERE {_FILTER} AND b.dedupe_key > $7 AND b.dedupe_key < $8 ORDER BY b.dedupe_key LIMIT $9"
 
-# Of one person: a look-up per campaign, and what waits without a campaign.
-_OF_PERSON = f"""{_SELECT} WHERE {_FILTER} AND b.recipient = $5 AND b.id < $6 AND b.id IN (
-  SELECT m.id FROM campaigns o JOIN broadcast_messages m ON m.dedupe_key = 'c:' || o.id || ':' || $5
+# Of one person: a look-up per campaign, and the single sends, whose keys lie side by side.
+_OF_PERSON = f"""{_SELECT} WHERE {_FILTER} AND b.recipient = $7 AND b.id < $8 AND b.id IN (
+  SELECT m.id FROM campaigns o JOIN broadcast_messages m ON m.dedupe_key = 'c:' || o.id || ':' || $7
   WHERE o.workspace_id = $1
   UNION ALL
-  SELECT m.id FROM devices o JOIN broadcast_messages m ON m.device_id = o.id AND m.campaign_id IS NULL AND m.is_open
-  WHERE o.workspace_id = $1 AND m.recipient = $5)
-ORDER BY b.id DESC LIMIT $7"""
+  SELECT m.id FROM broadcast_messages m
+  WHERE m.dedupe_key > 'm:' || $1::bigint || ':' || $7 || ':' AND m.dedupe_key < 'm:' || $1::bigint || ':' || $7 || ';')
+ORDER BY b.id DESC LIMIT $9"""
 
 _IN_DOUBT = f"""{_SELECT} WHERE b.workspace_id = $1 AND b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt'
-  AND b.id > $2 ORDER BY b.id LIMIT $3"""
+  AND b.id > $2 AND ($4::bigint IS NULL OR b.device_id = $4) ORDER BY b.id LIMIT $3"""
 
-_NEWEST = f"{_SELECT} WHERE {_FILTER} AND b.id < $5 ORDER BY b.id DESC LIMIT $6"
+_NEWEST = f"{_SELECT} WHERE {_FILTER} AND b.id < $7 AND b.id > $8 ORDER BY b.id DESC LIMIT $9"
 
 
 def _message(row: Row) -> MessageRow:
@@ -147,13 +153,16 @@ async def newest(
     connection: Connection, workspace_id: WorkspaceId, wanted: Wanted, before: int, limit: int
 ) -> list[MessageRow]:
     """The workspace's messages, newest first, those with an id below `before`."""
-    rows = await connection.fetch(_NEWEST, workspace_id, *wanted, before, limit)
+    low, high = await message_ages.bounds(connection, workspace_id, wanted.since, wanted.until)
+    rows = await connection.fetch(_NEWEST, workspace_id, *wanted, min(before, high), low, limit)
     return [_message(r) for r in rows]
 
 
-async def in_doubt(connection: Connection, workspace_id: WorkspaceId, after: int, limit: int) -> list[MessageRow]:
-    """The workspace's messages in doubt by id, those after `after`."""
-    return [_message(r) for r in await connection.fetch(_IN_DOUBT, workspace_id, after, limit)]
+async def in_doubt(
+    connection: Connection, workspace_id: WorkspaceId, after: int, limit: int, device_id: DeviceId | None = None
+) -> list[MessageRow]:
+    """The workspace's messages in doubt by id, those after `after`; of one device or of all."""
+    return [_message(r) for r in await connection.fetch(_IN_DOUBT, workspace_id, after, limit, device_id)]
 
 
 async def one(connection: Connection, workspace_id: WorkspaceId, message_id: MessageId) -> MessageRow | None:

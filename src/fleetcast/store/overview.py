@@ -200,6 +200,16 @@ async def devices(connection: Connection, workspace_id: WorkspaceId, limit: int,
     ]
 
 
+async def single_in_doubt(connection: Connection, workspace_id: WorkspaceId) -> int:
+    """How many messages without a campaign are in doubt."""
+    value: int = await connection.fetchval(
+        "SELECT count(*) FROM broadcast_messages WHERE workspace_id = $1 AND campaign_id IS NULL "
+        "AND in_doubt_since IS NOT NULL AND status = 'in_doubt'",
+        workspace_id,
+    )
+    return value
+
+
 async def names_in_state(
     connection: Connection, workspace_id: WorkspaceId, states: list[DeviceState], limit: int
 ) -> dict[DeviceState, list[str]]:

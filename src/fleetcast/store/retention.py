@@ -1,4 +1,5 @@
-"""What is deleted when its time is over: messages of campaigns that ended long ago, processed events, imports.
+"""What is deleted when its time is over: messages of campaigns and single sends that ended long ago, processed events,
+imports.
 
 Deleting is done in chunks, each a short transaction of its own, so that it stalls nobody; whatever was interrupted goes
 on by itself. A campaign keeps its row and its counts. It is marked before its first row goes, in the same statement
@@ -6,6 +7,7 @@ that checks that it has ended: from then on nothing can be retried, and its rows
 """
 
 from datetime import timedelta
+from typing import NamedTuple
 
 from fleetcast.domain.identifiers import CampaignId
 from fleetcast.store.connection import Connection
@@ -30,6 +32,26 @@ WITH looked AS MATERIALIZED (
 gone AS (DELETE FROM broadcast_messages b USING looked WHERE b.id = looked.id AND NOT b.is_open RETURNING b.id),
 attempts AS (DELETE FROM message_attempts a USING gone WHERE a.message_id = gone.id)
 SELECT count(*) AS seen, max(dedupe_key) AS last, (SELECT count(*) FROM gone) AS gone FROM looked"""
+
+# Numbers grow with time, so the walk ends at the first message that is young enough to stay. What a single send says is
+# nobody else's and goes with it.
+_SINGLE = """
+WITH past AS MATERIALIZED (SELECT fleetcast_now() - $1::interval AS at),
+looked AS MATERIALIZED (
+  SELECT b.id, b.created_at < past.at AS old, b.dedupe_key >= 'm:' AND b.dedupe_key < 'm;' AS single,
+    NOT b.is_open AND greatest(b.created_at, b.sent_at, b.ended_at) < past.at AS over
+  FROM past, broadcast_messages b WHERE b.id > $2 ORDER BY b.id LIMIT $3),
+gone AS (
+  DELETE FROM broadcast_messages b USING looked
+  WHERE b.id = looked.id AND looked.single AND looked.over AND NOT b.is_open
+  RETURNING b.id, b.workspace_id, b.content_id),
+attempts AS (DELETE FROM message_attempts a USING gone WHERE a.message_id = gone.id),
+texts AS (
+  DELETE FROM contents t USING gone WHERE t.id = gone.content_id AND NOT EXISTS (
+    SELECT 1 FROM campaigns c WHERE c.workspace_id = gone.workspace_id AND c.content_id = t.id))
+SELECT count(*) FILTER (WHERE old) AS seen, max(id) AS last, (SELECT count(*) FROM gone) AS gone,
+  min(id) FILTER (WHERE single AND NOT EXISTS (SELECT 1 FROM gone WHERE gone.id = looked.id)) AS kept
+FROM looked"""
 
 # Ids of the inbox grow with time, so the walk ends at the first event that is young enough to stay.
 _INBOX = """
@@ -63,6 +85,23 @@ async def delete_messages(connection: Connection, campaign_id: CampaignId, after
         return row["gone"], row["last"]
     await connection.execute(_DONE, campaign_id)
     return row["gone"], None
+
+
+class SingleChunk(NamedTuple):
+    """One step of the walk over single sends."""
+
+    gone: int
+    following: int | None
+    """Where to go on; None: what follows is young enough to stay."""
+    kept: int | None
+    """The first single send that stays for now."""
+
+
+async def delete_single(connection: Connection, keep: timedelta, after: int) -> SingleChunk:
+    """Delete the next single sends that ended longer ago than `keep`, with their attempts and texts."""
+    row = await connection.fetchrow(_SINGLE, keep, after, CHUNK)
+    assert row is not None
+    return SingleChunk(row["gone"], row["last"] if row["seen"] == CHUNK else None, row["kept"])
 
 
 async def delete_events(connection: Connection, keep: timedelta, after: int) -> tuple[int, int | None]:

@@ -81,12 +81,12 @@ WHERE id = ANY ($1::bigint[]) AND status = 'sending' AND lease_epoch = ANY ($2::
 # The queued rows of a device stand in front of its part of the index, so a short look at each queue finds them.
 _FRONT = """
   SELECT f.* FROM (
-    (SELECT p.id, p.status, p.campaign_id, p.priority, p.not_before FROM broadcast_messages p
+    (SELECT p.id, p.status, p.campaign_id, p.priority, p.not_before, p.expires_at FROM broadcast_messages p
      WHERE p.device_id = d.id AND p.campaign_id IS NULL AND p.is_open
      ORDER BY p.priority, p.not_before, p.id LIMIT 64)
     UNION ALL
     (SELECT r.* FROM campaigns c CROSS JOIN LATERAL (
-       SELECT p.id, p.status, p.campaign_id, p.priority, p.not_before FROM broadcast_messages p
+       SELECT p.id, p.status, p.campaign_id, p.priority, p.not_before, p.expires_at FROM broadcast_messages p
        WHERE p.device_id = d.id AND p.campaign_id = c.id AND p.is_open
        ORDER BY p.priority, p.not_before, p.id LIMIT 64) r
      WHERE c.workspace_id = d.workspace_id AND c.status = 'running')) f"""
@@ -95,15 +95,19 @@ SELECT d.id AS device_id, q.id, coalesce(q.campaign_id, 0) AS campaign_id
 FROM unnest($1::bigint[]) AS asked (device_id) JOIN devices d ON d.id = asked.device_id AND d.is_ready
 CROSS JOIN LATERAL ({_FRONT} WHERE f.status = 'queued') q"""
 
-# What the dispatcher sees of a device: rows in its window, and whether any wait that are due.
+# What the dispatcher sees of a device: rows in its window, and whether any wait that are due; urgent are those without
+# a campaign.
 ROOM = f"""
-SELECT d.id AS device_id, d.workspace_id, d.min_delay, d.max_delay, q.in_window
+SELECT d.id AS device_id, d.workspace_id, d.min_delay, d.max_delay, q.in_window, q.urgent_in_window, q.urgent_due
 FROM (
   SELECT d.* FROM devices d WHERE $1::bigint[] IS NULL AND d.id NOT IN (SELECT unnest($2::bigint[]))
   UNION ALL SELECT d.* FROM unnest($1::bigint[]) AS asked (device_id) JOIN devices d ON d.id = asked.device_id) d
 JOIN shards s ON s.id = d.shard_id AND s.owner IS NOT NULL AND s.expires_at > (SELECT fleetcast_now())
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE q.status IN ('queued', 'sending')) AS in_window,
+    count(*) FILTER (WHERE q.status IN ('queued', 'sending') AND q.campaign_id IS NULL) AS urgent_in_window,
+    count(*) FILTER (WHERE q.status = 'pending' AND q.campaign_id IS NULL AND q.not_before <= (SELECT fleetcast_now())
+      AND (q.expires_at IS NULL OR q.expires_at > (SELECT fleetcast_now()))) AS urgent_due,
     count(*) FILTER (WHERE q.status = 'pending' AND q.not_before <= (SELECT fleetcast_now())) AS due
   FROM ({_FRONT}) q) q
 WHERE d.is_ready AND q.due > 0"""
@@ -148,6 +152,18 @@ class Room:
     min_delay: float
     max_delay: float
     in_window: int
+    urgent_in_window: int
+    """Of them, those without a campaign."""
+    urgent_due: int
+    """Rows without a campaign that wait and are due."""
+
+    def room(self, window: int) -> int:
+        """How many rows to add to a window of this size.
+
+        Rows without a campaign do not wait until those of campaigns leave room: they find a window of their own.
+        """
+        own = min(self.urgent_due, window - self.urgent_in_window, 2 * window - self.in_window)
+        return max(window - self.in_window, own)
 
 
 async def acquire(connection: Connection, owner: str, home: str | None, seconds: float, most: int) -> dict[int, int]:

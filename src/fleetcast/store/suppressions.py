@@ -4,6 +4,7 @@ Planning asks this table under the shared form of `LOCK`, a suppression takes it
 new row or has finished before the person's waiting rows are looked for. A claim asks once more.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,27 +36,30 @@ async def lock(connection: Connection, workspace_id: WorkspaceId) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock($1, $2::int)", LOCK, workspace_id)
 
 
-async def insert(connection: Connection, workspace_id: WorkspaceId, phone: Phone, source: str, note: str) -> bool:
-    """Put a person on the list. False when they are there already; then nothing changes, not even the note."""
-    made = await connection.fetchval(
+async def insert(
+    connection: Connection, workspace_id: WorkspaceId, phones: Sequence[Phone], source: str, note: str
+) -> list[Phone]:
+    """Put people on the list; returns those who were not there. Of others nothing changes, not even the note."""
+    rows = await connection.fetch(
         """
         INSERT INTO suppressions (workspace_id, recipient, effective_at, source, note)
-        VALUES ($1, $2, fleetcast_now(), $3, $4)
-        ON CONFLICT DO NOTHING RETURNING true""",
+        SELECT $1, phone, fleetcast_now(), $3, $4 FROM unnest($2::text[]) AS p (phone)
+        ON CONFLICT DO NOTHING RETURNING recipient""",
         workspace_id,
-        phone,
+        phones,
         source,
         note,
     )
-    return made is not None
+    return [Phone(r["recipient"]) for r in rows]
 
 
-async def take_effect(connection: Connection, workspace_id: WorkspaceId, phone: Phone) -> None:
+async def take_effect(connection: Connection, workspace_id: WorkspaceId, phones: Sequence[Phone]) -> None:
     """Write when the suppression holds. The last statement of it: its time is read once every lock is held."""
     await connection.execute(
-        "UPDATE suppressions SET effective_at = fleetcast_now() WHERE workspace_id = $1 AND recipient = $2",
+        "UPDATE suppressions SET effective_at = fleetcast_now() "
+        "WHERE workspace_id = $1 AND recipient = ANY ($2::text[])",
         workspace_id,
-        phone,
+        phones,
     )
 
 

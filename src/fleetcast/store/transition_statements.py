@@ -268,11 +268,11 @@ moved AS (
 SELECT count(*) FROM moved"""
 
 
-def _end(which: str, after: str, why: str) -> str:
-    """T7: pending or queued → skipped or cancelled, never from sending or in_doubt. At most $2 rows at a time."""
+def _end(which: str, after: str, why: str, most: str = "$2") -> str:
+    """T7: pending or queued → skipped or cancelled, never from sending or in_doubt. At most `most` rows at a time."""
     return f"""
 WITH {CLOCK},
-found AS MATERIALIZED (SELECT b.id, {why} AS why FROM {which} AND b.status IN ('pending', 'queued') LIMIT $2),
+found AS MATERIALIZED (SELECT b.id, {why} AS why FROM {which} AND b.status IN ('pending', 'queued') LIMIT {most}),
 pick AS (
   SELECT b.id, b.status AS before, found.why FROM found JOIN broadcast_messages b ON b.id = found.id
   WHERE b.status IN ('pending', 'queued') ORDER BY b.id FOR UPDATE OF b),
@@ -287,11 +287,19 @@ _OF_CAMPAIGN = (
     "clock, campaigns c JOIN devices d ON d.workspace_id = c.workspace_id "
     "JOIN broadcast_messages b ON b.device_id = d.id AND b.campaign_id = c.id AND b.is_open WHERE c.id = $1"
 )
+_LATE = (
+    "CASE WHEN d.deleted_at IS NOT NULL THEN 'device_removed' WHEN d.is_ready THEN 'expired' ELSE 'device_offline' END"
+)
 CANCEL_CAMPAIGN = _end(_OF_CAMPAIGN, "cancelled", "NULL::text")
-EXPIRE_CAMPAIGN = _end(
-    f"{_OF_CAMPAIGN} AND c.expires_at <= clock.now",
+EXPIRE_CAMPAIGN = _end(f"{_OF_CAMPAIGN} AND c.expires_at <= clock.now", "skipped", _LATE)
+# Rows without a campaign have each a time of their own. The LIMIT keeps them looked for device by device.
+EXPIRE_SINGLE = _end(
+    "clock, devices d CROSS JOIN LATERAL (SELECT m.id, m.status FROM broadcast_messages m WHERE m.device_id = d.id "
+    "AND m.campaign_id IS NULL AND m.is_open AND m.status IN ('pending', 'queued') AND m.expires_at <= clock.now "
+    "LIMIT $1) b WHERE true",
     "skipped",
-    "CASE WHEN d.deleted_at IS NOT NULL THEN 'device_removed' WHEN d.is_ready THEN 'expired' ELSE 'device_offline' END",
+    _LATE,
+    "$1",
 )
 SKIP_OFFLINE = _end(
     f"{_OF_CAMPAIGN} AND c.when_offline = 'skip' AND d.state NOT IN ('online', 'connecting') "
@@ -308,24 +316,43 @@ SKIP_REMOVED = _end(
 SKIP_MISSING_VARIABLE = _end(
     "clock, broadcast_messages b WHERE b.id = ANY ($1::bigint[])", "skipped", "'missing_variable'"
 )
-# A person's rows are found by their keys: in campaigns that are still open, and without a campaign on the devices.
-SKIP_PERSON = _end(
-    "broadcast_messages b, clock WHERE b.workspace_id = $1 AND b.recipient = $3 AND b.id IN ("
-    "SELECT m.id FROM campaigns c JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || $3 "
+# $1 messages. One rule for whom a campaign plans (`audience.WRITABLE`) and for a message to one person.
+SKIP_UNWANTED = _end(
+    f"clock, broadcast_messages b WHERE b.id = ANY ($1::bigint[]) AND NOT ({NOT_SUPPRESSED.format(m='b')} "
+    "AND NOT EXISTS (SELECT 1 FROM leads l "
+    "WHERE l.workspace_id = b.workspace_id AND l.phone = b.recipient AND l.consent = 'refused'))",
+    "skipped",
+    "'opt_out'",
+)
+# People's rows are found by their keys: in campaigns that are still open, and without a campaign on the devices.
+SKIP_PEOPLE = _end(
+    "broadcast_messages b, clock WHERE b.workspace_id = $1 AND b.recipient = ANY ($3::text[]) AND b.id IN ("
+    "SELECT m.id FROM campaigns c CROSS JOIN unnest($3::text[]) AS person (phone) "
+    "JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || person.phone "
     "WHERE c.workspace_id = $1 AND c.status IN ('running', 'paused') UNION ALL "
     "SELECT m.id FROM devices d "
     "JOIN broadcast_messages m ON m.device_id = d.id AND m.campaign_id IS NULL AND m.is_open "
-    "WHERE d.workspace_id = $1 AND m.recipient = $3)",
+    "WHERE d.workspace_id = $1 AND m.recipient = ANY ($3::text[]))",
     "skipped",
     "'opt_out'",
 )
 # What was on its way when its person said stop, and came back: nobody may claim it, so nobody else would end it.
 SKIP_STOPPED = _end(
-    "clock, suppressions x JOIN campaigns c ON c.workspace_id = x.workspace_id AND c.status IN ('running', 'paused') "
-    "JOIN broadcast_messages b ON b.dedupe_key = 'c:' || c.id || ':' || x.recipient "
-    "WHERE x.effective_at > clock.now - $1::interval",
+    "clock, suppressions x CROSS JOIN LATERAL ("
+    "SELECT m.id FROM campaigns c JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || x.recipient "
+    "WHERE c.workspace_id = x.workspace_id AND c.status IN ('running', 'paused') UNION ALL "
+    "SELECT m.id FROM broadcast_messages m WHERE m.dedupe_key > 'm:' || x.workspace_id || ':' || x.recipient || ':' "
+    "AND m.dedupe_key < 'm:' || x.workspace_id || ':' || x.recipient || ';') r "
+    "JOIN broadcast_messages b ON b.id = r.id WHERE x.effective_at > clock.now - $1::interval",
     "skipped",
     "'opt_out'",
+)
+# After a restore: what waits without a campaign may have gone out since the backup, and nothing else holds it.
+SKIP_RESTORED = _end(
+    "clock, devices d JOIN broadcast_messages b ON b.device_id = d.id AND b.campaign_id IS NULL WHERE b.is_open",
+    "skipped",
+    "'restored'",
+    "$1",
 )
 
 # T8 and T8u: what certainly was not sent (of a campaign, perhaps of one device), what stayed unconfirmed (by list).
@@ -333,7 +360,7 @@ _RETRY = f"""
 moved AS (
   UPDATE broadcast_messages b
   SET status = 'pending', reason = NULL, ended_at = NULL, crashes = 0, not_before = clock.now,
-    expires_at = clock.now + coalesce(pick.deadline_after, interval '7 days')
+    expires_at = clock.now + coalesce(pick.deadline_after, least(b.expires_at - b.created_at, interval '7 days'))
   FROM pick, clock WHERE b.id = pick.id
   RETURNING b.id, b.device_id, b.campaign_id, pick.before, pick.was, b.status AS after, NULL AS why),
 {TALLY_EACH}

@@ -270,9 +270,27 @@ async def skip_missing_variable(connection: Connection, ids: Sequence[int]) -> i
     return count
 
 
-async def skip_person(connection: Connection, workspace_id: int, phone: str) -> int:
-    """T7 for all waiting rows of a person, in the transaction that suppresses them."""
-    count: int = await connection.fetchval(sql.SKIP_PERSON, workspace_id, None, phone)
+async def expire_single(connection: Connection, limit: int = CHUNK) -> int:
+    """T7 for at most `limit` rows without a campaign whose own time is over."""
+    count: int = await connection.fetchval(sql.EXPIRE_SINGLE, limit)
+    return count
+
+
+async def skip_unwanted(connection: Connection, ids: Sequence[int]) -> int:
+    """T7 for rows just made without a plan whose people may not be written to."""
+    count: int = await connection.fetchval(sql.SKIP_UNWANTED, ids, len(ids))
+    return count
+
+
+async def skip_people(connection: Connection, workspace_id: int, phones: Sequence[str]) -> int:
+    """T7 for all waiting rows of these people, in the transaction that suppresses them."""
+    count: int = await connection.fetchval(sql.SKIP_PEOPLE, workspace_id, None, phones)
+    return count
+
+
+async def skip_restored(connection: Connection, limit: int = CHUNK) -> int:
+    """T7 for at most `limit` rows without a campaign that waited when a backup was made."""
+    count: int = await connection.fetchval(sql.SKIP_RESTORED, limit)
     return count
 
 

@@ -37,6 +37,7 @@ REASON: dict[str, str] = {
     Reason.DEVICE_REMOVED: "device removed",
     Reason.EXPIRED: "out of time",
     Reason.MISSING_VARIABLE: "variable missing",
+    Reason.RESTORED: "waited when a backup was restored",
     Reason.NOT_ON_WHATSAPP: "not on WhatsApp",
     Reason.RECIPIENT_REFUSED: "refused by the recipient",
     Reason.CONTENT_REFUSED: "content refused",

@@ -102,12 +102,12 @@ CREATE TABLE idempotency_keys (
   started_at timestamptz NOT NULL DEFAULT fleetcast_now(),
   finished_at timestamptz,
   status smallint, -- of the answer
-  sealed boolean NOT NULL, -- the answer is a secret
   actor text NOT NULL,
   key text NOT NULL,
   media_type text,
-  fingerprint bytea NOT NULL, -- of what was asked for
-  body bytea,
+  location text,
+  fingerprint bytea NOT NULL, -- keyed hash of what was asked for; behind it, of a content that was read as a stream
+  body bytea, -- sealed: an answer may show a secret, once
   PRIMARY KEY (workspace_id, actor, key)
 )""",
     "CREATE INDEX idempotency_keys_age ON idempotency_keys (started_at)",

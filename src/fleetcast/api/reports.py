@@ -1,0 +1,240 @@
+"""Reports: the workspace at a glance, a campaign in numbers, and why messages failed."""
+
+from collections import OrderedDict
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from fleetcast.api.campaigns import Counts
+from fleetcast.api.guard import Caller, GuardedRoute, Open, needs, own_device
+from fleetcast.api.paging import LAST_ID, Id
+from fleetcast.domain.access import Scope
+from fleetcast.domain.campaign import CampaignStatus
+from fleetcast.domain.device import DeviceState, TransportKind
+from fleetcast.domain.identifiers import CampaignId, WorkspaceId
+from fleetcast.services import campaigns, overview, reports
+from fleetcast.services.overview import CampaignLine, Meter
+
+router = APIRouter(route_class=GuardedRoute, tags=["reports"])
+
+METERS = 256
+"""Workspaces whose rate is remembered; whoever is looked at again after that has no rate for a few seconds."""
+
+
+class Meters:
+    """What was seen of each workspace in the last minute, by which rates are told."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[WorkspaceId, Meter] = OrderedDict()
+
+    def of(self, workspace_id: WorkspaceId) -> Meter:
+        """The meter of a workspace."""
+        meter = self._known.pop(workspace_id, None) or Meter()
+        self._known[workspace_id] = meter
+        while len(self._known) > METERS:
+            self._known.popitem(last=False)
+        return meter
+
+
+class CampaignFigures(BaseModel):
+    """A campaign at this moment. The eight statuses add up to `planned`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    title: str
+    status: CampaignStatus
+    starts_at: datetime | None
+    launched_at: datetime | None
+    planned_at: datetime | None
+    paused_at: datetime | None
+    paused_reason: str | None
+    ended_at: datetime | None
+    planned: int
+    pending: int
+    queued: int
+    sending: int
+    in_doubt: int
+    sent: int
+    failed: int
+    skipped: int
+    cancelled: int
+    delivered: int
+    read: int
+    rate: float | None = Field(description="Sent per minute; null until two looks, three seconds apart, can tell.")
+    finish: datetime | None = Field(description="About when it is through; null when that cannot be said.")
+
+
+class DeviceFigures(BaseModel):
+    """A device at this moment."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    phone: str | None
+    transport: TransportKind
+    state: DeviceState
+    state_reason: str
+    restricted_until: datetime | None
+    paused: bool
+    paused_reason: str | None
+    last_send_at: datetime | None
+    waiting: int = Field(description="Open messages, counted up to 101.")
+
+
+class Fleet(BaseModel):
+    """The devices, counted, and the first of them."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    total: int
+    sending: int = Field(description="With an attempt that ended within the last minute.")
+    simulated: int
+    cannot_send: int
+    standings: dict[str, int] = Field(examples=[{"online": 12, "paused": 1}])
+    listed: list[DeviceFigures]
+
+
+class Need(BaseModel):
+    """Something that waits for a person."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: str = Field(examples=["in_doubt"])
+    n: int
+    names: list[str]
+
+
+class Overview(BaseModel):
+    """The workspace at one instant: what goes out, how fast, until when, and what needs a person."""
+
+    at: datetime
+    rate: float | None = Field(description="Sent per minute; null until two looks, three seconds apart, can tell.")
+    finish: datetime | None = Field(description="About when the last running campaign is through.")
+    left: int = Field(description="Messages of running campaigns that are still to go out.")
+    campaigns: dict[str, int] = Field(description="How many have each status.", examples=[{"running": 2}])
+    active: list[CampaignFigures] = Field(description="Running and paused.")
+    scheduled: list[CampaignFigures] = Field(description="The next to start.")
+    resting: list[CampaignFigures] = Field(description="The newest drafts and ended ones.")
+    fleet: Fleet
+    needs: list[Need]
+    has_leads: bool
+    troubles: list[str] = Field(description="Processes of the installation that do not do their work, in sentences.")
+
+
+class DevicePart(BaseModel):
+    """One device's part of a campaign."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    device_id: int
+    device: str
+    counts: Counts
+
+
+class CampaignReport(BaseModel):
+    """A campaign in numbers."""
+
+    id: int
+    title: str
+    status: CampaignStatus
+    counts: Counts
+    seconds_left: float | None = Field(
+        description="Until the slowest device is through at its mean pace, if all were online; null: nothing waits."
+    )
+
+
+class Failure(BaseModel):
+    """So many messages failed or were skipped for this reason."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    status: str = Field(examples=["failed"])
+    reason: str = Field(examples=["not_on_whatsapp"])
+    n: int
+
+
+class Failures(BaseModel):
+    """Why messages failed or were skipped, the most frequent first."""
+
+    items: list[Failure]
+
+
+class DeviceParts(BaseModel):
+    """A campaign device by device."""
+
+    items: list[DevicePart]
+
+
+def _figures(line: CampaignLine) -> CampaignFigures:
+    row, counts = line.row, line.counts
+    facts = {name: getattr(row, name) for name in CampaignFigures.model_fields if hasattr(row, name)}
+    facts |= {name: getattr(counts, name) for name in CampaignFigures.model_fields if hasattr(counts, name)}
+    return CampaignFigures.model_validate(facts | {"rate": line.rate, "finish": line.finish})
+
+
+@router.get("/reports/overview", **needs(Scope.READ))
+async def report_overview(request: Request, access: Caller, runtime: Open) -> Overview:
+    """The workspace at a glance. Asked again after a few seconds it also knows rates."""
+    meters: Meters = request.app.state.meters
+    now = await overview.overview(runtime, access.workspace_id, meters.of(access.workspace_id))
+    return Overview(
+        at=now.at,
+        rate=now.rate,
+        finish=now.finish,
+        left=now.left,
+        campaigns={status.value: n for status, n in now.statuses.items()},
+        active=[_figures(c) for c in now.active],
+        scheduled=[_figures(c) for c in now.scheduled],
+        resting=[_figures(c) for c in now.resting],
+        fleet=Fleet.model_validate(now.fleet),
+        needs=[Need.model_validate(n) for n in now.needs],
+        has_leads=now.has_leads,
+        troubles=[str(t) for t in now.troubles],
+    )
+
+
+@router.get("/reports/campaigns/{campaign_id}", **needs(Scope.READ))
+async def report_campaign(campaign_id: Id, access: Caller, runtime: Open) -> CampaignReport:
+    """A campaign in numbers, and how long it still takes."""
+    found = await campaigns.show_campaign(runtime, access.workspace_id, CampaignId(campaign_id))
+    return CampaignReport(
+        id=found.campaign.id,
+        title=found.campaign.title,
+        status=found.campaign.status,
+        counts=Counts.of(found.counts),
+        seconds_left=found.seconds_left,
+    )
+
+
+@router.get("/reports/campaigns/{campaign_id}/devices", **needs(Scope.READ))
+async def report_campaign_devices(campaign_id: Id, access: Caller, runtime: Open) -> DeviceParts:
+    """A campaign device by device. Counts its messages: a million take a second or two."""
+    found = await reports.campaign_by_device(runtime, access.workspace_id, CampaignId(campaign_id))
+    return DeviceParts(items=[DevicePart.model_validate(p) for p in found])
+
+
+@router.get("/reports/failures", **needs(Scope.READ))
+async def report_failures(
+    access: Caller,
+    runtime: Open,
+    campaign_id: Annotated[int | None, Query(ge=1, le=LAST_ID, description="Only of this campaign.")] = None,
+) -> Failures:
+    """Why messages failed or were skipped."""
+    only = None if campaign_id is None else CampaignId(campaign_id)
+    found = await reports.failures(runtime, access.workspace_id, only)
+    return Failures(items=[Failure.model_validate(f) for f in found])
+
+
+@router.get("/reports/single-sends", **needs(Scope.READ, device_keys=True))
+async def report_single_sends(
+    access: Caller,
+    runtime: Open,
+    device_id: Annotated[int | None, Query(ge=1, le=LAST_ID, description="Only of this device.")] = None,
+) -> Counts:
+    """How messages stand that belong to no campaign, for as long as they are kept."""
+    found = await reports.single_send_counts(runtime, access.workspace_id, own_device(access, device_id))
+    return Counts.of(found)

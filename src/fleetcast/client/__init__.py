@@ -1,0 +1,119 @@
+"""The Python client of the REST API: typed, asynchronous, and careful where networks are not.
+
+    from fleetcast.client import Client
+
+    async with Client("http://127.0.0.1:8080", key) as fleet:
+        device = await fleet.devices.create("Shop KL", min_delay=10, max_delay=30)
+
+Each attribute of `Client` is a resource of the API, each method one operation of its description. Results are frozen
+dataclasses, lists are gone through with `async for`, refusals are exceptions (`ApiError` and below). It knows nothing
+of the rest of Fleetcast and can be used from another machine.
+"""
+
+from fleetcast.client.audit import Entry
+from fleetcast.client.campaigns import Audience, Campaign, CampaignDetails, Counts
+from fleetcast.client.devices import Device
+from fleetcast.client.errors import (
+    ApiError,
+    ClientError,
+    Conflict,
+    FieldError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    ServerFault,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from fleetcast.client.fleet import Client, Resources
+from fleetcast.client.imports import (
+    ImportCounts,
+    LeadImport,
+    LeadImportDetails,
+    Preview,
+    PreviewedLead,
+    PreviewedRow,
+    RowProblem,
+)
+from fleetcast.client.keys import Key, MadeKey
+from fleetcast.client.leads import Lead, LeadDetails, LeadsAdded, NewLead
+from fleetcast.client.media import StoredMedia
+from fleetcast.client.members import Invitation, MadeInvitation, Member
+from fleetcast.client.messages import Attempt, Message, MessageStory, Resent, TimelineEntry
+from fleetcast.client.pages import Page, Pages
+from fleetcast.client.reports import (
+    CampaignFigures,
+    CampaignReport,
+    DeviceFigures,
+    DevicePart,
+    Failure,
+    Fleet,
+    Need,
+    Overview,
+)
+from fleetcast.client.suppressions import Suppressed, Suppression
+from fleetcast.client.workspace import Me, Workspace, WorkspaceFacts
+
+__all__ = [
+    "ApiError",
+    "Attempt",
+    "Audience",
+    "Campaign",
+    "CampaignDetails",
+    "CampaignFigures",
+    "CampaignReport",
+    "Client",
+    "ClientError",
+    "Conflict",
+    "Counts",
+    "Device",
+    "DeviceFigures",
+    "DevicePart",
+    "Entry",
+    "Failure",
+    "FieldError",
+    "Fleet",
+    "Forbidden",
+    "ImportCounts",
+    "InvalidInput",
+    "Invitation",
+    "Key",
+    "Lead",
+    "LeadDetails",
+    "LeadImport",
+    "LeadImportDetails",
+    "LeadsAdded",
+    "MadeInvitation",
+    "MadeKey",
+    "Me",
+    "Member",
+    "Message",
+    "MessageStory",
+    "Need",
+    "NewLead",
+    "NotFound",
+    "Overview",
+    "Page",
+    "Pages",
+    "Preview",
+    "PreviewedLead",
+    "PreviewedRow",
+    "Resent",
+    "Resources",
+    "RowProblem",
+    "ServerFault",
+    "StoredMedia",
+    "Suppressed",
+    "Suppression",
+    "TimelineEntry",
+    "TooMany",
+    "Unauthenticated",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "Unreachable",
+    "Workspace",
+    "WorkspaceFacts",
+]

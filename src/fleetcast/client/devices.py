@@ -1,0 +1,94 @@
+"""Devices, as a program sees them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleetcast.client.exchange import Exchange
+from fleetcast.client.pages import PAGE, Pages
+from fleetcast.client.reading import read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A number that sends."""
+
+    id: int
+    name: str
+    transport: str
+    """`simulator`, `linked` or `cloud`."""
+    state: str
+    """Of its connection: `online`, `offline` and others."""
+    state_reason: str
+    state_since: datetime
+    restricted_until: datetime | None
+    is_ready: bool
+    """Online and not paused: it may be given work."""
+    paused_at: datetime | None
+    paused_by: str | None
+    paused_reason: str | None
+    min_delay: float
+    """Seconds between two sends, at least."""
+    max_delay: float
+    region: str | None
+    phone: str | None
+    last_send_at: datetime | None
+    created_at: datetime
+
+
+class Devices:
+    """`fleet.devices`."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def list(self, *, state: str | None = None, limit: int = PAGE, after: str | None = None) -> Pages[Device]:
+        """All devices by id, or those in one state; `limit` at once."""
+        return Pages(self._exchange, "devices", Device, {"state": state, "limit": limit}, after=after)
+
+    async def show(self, device_id: int) -> Device:
+        """One device."""
+        return read(Device, await self._exchange.ask("GET", "devices/{device_id}", device_id=device_id))
+
+    async def create(
+        self,
+        name: str,
+        *,
+        transport: str = "simulator",
+        region: str | None = None,
+        min_delay: float | None = None,
+        max_delay: float | None = None,
+    ) -> Device:
+        """Add a device. Delays are seconds between two sends; without them 10 to 30."""
+        content = {
+            "name": name,
+            "transport": transport,
+            "region": region,
+            "min_delay": min_delay,
+            "max_delay": max_delay,
+        }
+        given = {field: value for field, value in content.items() if value is not None}
+        return read(Device, await self._exchange.ask("POST", "devices", content=given))
+
+    async def change(self, device_id: int, *, min_delay: float, max_delay: float) -> Device:
+        """Change its pace; it holds from the next draw."""
+        content = {"min_delay": min_delay, "max_delay": max_delay}
+        return read(
+            Device, await self._exchange.ask("PATCH", "devices/{device_id}", content=content, device_id=device_id)
+        )
+
+    async def remove(self, device_id: int) -> None:
+        """Remove a device for good; what waits for it is skipped."""
+        await self._exchange.ask("DELETE", "devices/{device_id}", device_id=device_id)
+
+    async def pause(self, device_id: int, reason: str = "") -> Device:
+        """Stop giving it work."""
+        return read(
+            Device,
+            await self._exchange.ask(
+                "POST", "devices/{device_id}/pause", content={"reason": reason}, device_id=device_id
+            ),
+        )
+
+    async def resume(self, device_id: int) -> Device:
+        """Lift the pause."""
+        return read(Device, await self._exchange.ask("POST", "devices/{device_id}/resume", device_id=device_id))

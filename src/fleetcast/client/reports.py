@@ -1,0 +1,169 @@
+"""Reports: the workspace at a glance, a campaign in numbers, and why messages failed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleetcast.client.campaigns import Counts
+from fleetcast.client.exchange import Exchange
+from fleetcast.client.reading import read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignFigures:
+    """A campaign at this moment. The eight statuses add up to `planned`."""
+
+    id: int
+    title: str
+    status: str
+    starts_at: datetime | None
+    launched_at: datetime | None
+    planned_at: datetime | None
+    paused_at: datetime | None
+    paused_reason: str | None
+    ended_at: datetime | None
+    planned: int
+    pending: int
+    queued: int
+    sending: int
+    in_doubt: int
+    sent: int
+    failed: int
+    skipped: int
+    cancelled: int
+    delivered: int
+    read: int
+    rate: float | None
+    """Sent per minute; None until two looks, three seconds apart, can tell."""
+    finish: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFigures:
+    """A device at this moment."""
+
+    id: int
+    name: str
+    phone: str | None
+    transport: str
+    state: str
+    state_reason: str
+    restricted_until: datetime | None
+    paused: bool
+    paused_reason: str | None
+    last_send_at: datetime | None
+    waiting: int
+    """Open messages, counted up to 101."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The devices, counted, and the first of them."""
+
+    total: int
+    sending: int
+    simulated: int
+    cannot_send: int
+    standings: Mapping[str, int]
+    listed: tuple[DeviceFigures, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Something that waits for a person."""
+
+    kind: str
+    n: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The workspace at one instant: what goes out, how fast, until when, and what needs a person."""
+
+    at: datetime
+    rate: float | None
+    finish: datetime | None
+    left: int
+    campaigns: Mapping[str, int]
+    active: tuple[CampaignFigures, ...]
+    scheduled: tuple[CampaignFigures, ...]
+    resting: tuple[CampaignFigures, ...]
+    fleet: Fleet
+    needs: tuple[Need, ...]
+    has_leads: bool
+    troubles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignReport:
+    """A campaign in numbers."""
+
+    id: int
+    title: str
+    status: str
+    counts: Counts
+    seconds_left: float | None
+    """Until the slowest device is through at its mean pace, if all were online."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicePart:
+    """One device's part of a campaign."""
+
+    device_id: int
+    device: str
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceParts:
+    """A campaign device by device."""
+
+    items: tuple[DevicePart, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """So many messages failed or were skipped for this reason."""
+
+    status: str
+    reason: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """Why messages failed or were skipped."""
+
+    items: tuple[Failure, ...]
+
+
+class Reports:
+    """`fleet.reports`."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def overview(self) -> Overview:
+        """The workspace at a glance. Asked again after a few seconds it also knows rates."""
+        return read(Overview, await self._exchange.ask("GET", "reports/overview"))
+
+    async def campaign(self, campaign_id: int) -> CampaignReport:
+        """A campaign in numbers, and how long it still takes."""
+        told = await self._exchange.ask("GET", "reports/campaigns/{campaign_id}", campaign_id=campaign_id)
+        return read(CampaignReport, told)
+
+    async def campaign_devices(self, campaign_id: int) -> tuple[DevicePart, ...]:
+        """A campaign device by device."""
+        told = await self._exchange.ask("GET", "reports/campaigns/{campaign_id}/devices", campaign_id=campaign_id)
+        return read(DeviceParts, told).items
+
+    async def failures(self, *, campaign_id: int | None = None) -> tuple[Failure, ...]:
+        """Why messages failed or were skipped, the most frequent first."""
+        told = await self._exchange.ask("GET", "reports/failures", query={"campaign_id": campaign_id})
+        return read(Failures, told).items
+
+    async def single_sends(self, *, device_id: int | None = None) -> Counts:
+        """How messages stand that belong to no campaign, for as long as they are kept."""
+        return read(Counts, await self._exchange.ask("GET", "reports/single-sends", query={"device_id": device_id}))

@@ -1,0 +1,25 @@
+"""Refusals that no route makes: wrong methods, wrong addresses."""
+
+import httpx2
+import pytest
+
+from fleetcast.api.app import PREFIX
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"), [("PUT", "devices", "GET, POST"), ("POST", "devices/1", "DELETE, GET, PATCH")]
+)
+async def test_a_wrong_method_is_told_all_right_ones(
+    api: httpx2.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    answer = await api.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == allowed
+    assert answer.json()["type"] == "urn:fleetcast:method-not-allowed"
+
+
+async def test_an_address_with_a_slash_too_many_is_none_and_nobody_is_sent_elsewhere(api: httpx2.AsyncClient) -> None:
+    answer = await api.get(f"{PREFIX}/devices/", headers={"Host": "localhost:1"})
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "Location" not in answer.headers
