@@ -66,7 +66,7 @@ def create_api(runtime: Runtime) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        redirect_slashes=False,  # it would send people to whatever host their request named
+        redirect_slashes=False,  # it would lead to whatever host the request names
         responses=problems.RESPONSES,
         generate_unique_id_function=lambda route: route.name,
     )

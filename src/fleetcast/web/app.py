@@ -67,7 +67,7 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        redirect_slashes=False,  # it would send people to whatever host their request named
+        redirect_slashes=False,  # it would lead to whatever host the request names
     )
     app.state.runtime = runtime
     app.state.live = figures
