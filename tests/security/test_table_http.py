@@ -106,23 +106,28 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-async def test_s49_a_request_that_can_be_read_in_two_ways_is_read_in_none(runtime: Runtime, name: str) -> None:
+async def test_s49_a_request_that_can_be_read_in_two_ways_is_read_in_none(runtime: Runtime) -> None:
+    smuggled = GET + b"\r\n"
+    wrong = {}
     async with serving(runtime) as url:
-        smuggled = GET + b"\r\n"
-        answer = await heard(url, BROKEN[name] + smuggled)
-        assert status(answer) in {0, 400, 501, 505}, answer
-        assert answer.count(b"HTTP/1.1 ") <= 1, "what stood behind it was not taken for a request"
-        assert b"alive" not in answer
-        assert await lives(url)
+        for name, request in BROKEN.items():
+            answer = await heard(url, request + smuggled)
+            # What stood behind it must not have been taken for a request.
+            if status(answer) not in {0, 400, 501, 505} or answer.count(b"HTTP/1.1 ") > 1 or b"alive" in answer:
+                wrong[name] = answer
+            assert await lives(url), name
+    assert wrong == {}
 
 
-@pytest.mark.parametrize("name", LARGE)
-async def test_s49_a_head_of_a_megabyte_is_refused(runtime: Runtime, name: str) -> None:
+async def test_s49_a_head_of_a_megabyte_is_refused(runtime: Runtime) -> None:
+    wrong = {}
     async with serving(runtime) as url:
-        answer = await heard(url, *LARGE[name])
-        assert status(answer) in {0, 400, 414, 431}, answer[:200]
-        assert await lives(url)
+        for name, parts in LARGE.items():
+            answer = await heard(url, *parts)
+            if status(answer) not in {0, 400, 414, 431}:
+                wrong[name] = answer[:200]
+            assert await lives(url), name
+    assert wrong == {}
 
 
 async def test_s49_a_head_of_ordinary_size_is_taken(runtime: Runtime) -> None:
@@ -133,24 +138,22 @@ async def test_s49_a_head_of_ordinary_size_is_taken(runtime: Runtime) -> None:
             assert status(answer) == 200, answer[:200]
 
 
-@pytest.mark.parametrize("said", [b"", b"G", b"GET /health HTTP/1.1\r\n", GET, GET + b"X-Thing: "])
-async def test_s49_who_does_not_finish_the_head_is_let_go(
-    runtime: Runtime, said: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "HEAD_WITHIN", 0.3)
+async def test_s49_who_does_not_finish_the_head_is_let_go(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "ASK_WITHIN", 0.3)
     async with serving(runtime) as url:
-        began = asyncio.get_running_loop().time()
-        drop_by_drop = [b"a"] * 1_000 if said else []
-        answer = await heard(url, said, *drop_by_drop, every=0.05)
-        assert status(answer) in {0, 400, 408}, answer
-        assert asyncio.get_running_loop().time() - began < 5
+        for said in (b"", b"G", b"GET /health HTTP/1.1\r\n", GET, GET + b"X-Thing: "):
+            began = asyncio.get_running_loop().time()
+            drop_by_drop = [b"a"] * 1_000 if said else []
+            answer = await heard(url, said, *drop_by_drop, every=0.05)
+            assert status(answer) in {0, 400, 408}, answer
+            assert asyncio.get_running_loop().time() - began < 5
         assert await lives(url)
 
 
 async def test_s49_who_does_not_finish_a_second_head_is_let_go_too(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "HEAD_WITHIN", 0.3)
+    monkeypatch.setattr(reading, "ASK_WITHIN", 0.3)
     async with serving(runtime) as url:
         answer = await heard(url, GET + b"\r\n", GET, *[b"a"] * 1_000, every=0.05)
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -199,23 +202,18 @@ async def test_s49_a_hundred_slow_ones_keep_nobody_else_waiting(
 # -- the name by which it is called
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"GET / HTTP/1.1\r\nHost: evil.example\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost.evil.example\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost@evil.example\r\n",
-        b"GET / HTTP/1.1\r\nHost: evil.example#localhost\r\n",
-        b"GET / HTTP/1.1\r\n",
-        b"GET / HTTP/1.1\r\nHost: \r\n",
-        b"GET / HTTP/1.1\r\nHost: [::1\r\n",
-    ],
+NAMES = (
+    *(b"evil.example", b"localhost.evil.example", b"localhost@evil.example", b"evil.example#localhost", b"", b"[::1"),
+    *(b"127.0.0.1.evil.example", b"evil.example:80", b"0x7f.1.evil.example"),
 )
-async def test_s49_on_loopback_another_name_is_refused(runtime: Runtime, head: bytes) -> None:
+
+
+async def test_s49_on_loopback_another_name_is_refused(runtime: Runtime) -> None:
     async with serving(runtime) as url:
-        answer = await heard(url, head + b"Connection: close\r\n\r\n")
-        assert status(answer) in {400, 421}, answer
-        assert b"evil" not in answer
+        for head in (b"", *(b"Host: " + name + b"\r\n" for name in NAMES)):
+            answer = await heard(url, b"GET / HTTP/1.1\r\n" + head + b"Connection: close\r\n\r\n")
+            assert status(answer) in {400, 421}, (head, answer)
+            assert b"evil" not in answer
         assert await lives(url)
 
 

@@ -1,14 +1,14 @@
-"""Connections of the dashboard and the API: whoever does not read, or does not finish asking, is let go.
+"""Connections of the dashboard: whoever does not read is let go, and so is who never comes to the end of asking.
 
 Uvicorn stops producing for a browser that does not take what it is sent, and then waits for it without an end: neither
-the lifetime of a stream nor a stop of the process reaches an answer that waits there. It also waits without an end for
-the rest of a request, however much of it came already. Separate from the application, which never sees a connection.
+the lifetime of a stream nor a stop of the process reaches an answer that waits there. In the same way it waits for the
+rest of a request, however long and slow that is. Separate from the application, which never sees a connection.
 """
 
 import asyncio
 import socket
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 UNREAD_BYTES = 64 * 1024
 """What the kernel may keep for one browser (it allows twice as much). By itself it took three megabytes, minutes of
@@ -17,14 +17,15 @@ READ_WITHIN = 30.0
 """Seconds in which a browser has to take what the kernel could not hold for it: a page or one event."""
 READ_WITHIN_AT_STOP = 1.0
 """The same once the process stops."""
-LARGEST_HEAD = 64 * 1024
-"""Bytes of a request before its content: the address and all headers."""
-HEAD_WITHIN = 10.0
-"""Seconds in which they have to come, from the connection or the first byte of a later request."""
+ASK_WITHIN = 20.0
+"""Seconds from the first byte of a request, or from a connection without one, to the end of its head."""
+HEAD_BYTES = 64 * 1024
+"""What a head may have: address, cookies and all."""
 CONTENT_WITHIN = 30.0
-"""Seconds in which a request's content has to come, and a second more for each `SLOWEST` bytes that did."""
+"""Seconds from the head to the end of the content, and one more for each `SLOWEST` bytes that came."""
 SLOWEST = 1_000
-"""Bytes a second."""
+
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class ReadingConnection(HttpToolsProtocol):
@@ -32,12 +33,13 @@ class ReadingConnection(HttpToolsProtocol):
 
     letting_go: asyncio.TimerHandle | None = None
     """What ends the connection, while something lies unread."""
-    hurrying: asyncio.TimerHandle | None = None
-    """What ends the connection, while the rest of a request is awaited."""
+    asking: asyncio.TimerHandle | None = None
+    """What ends the connection, while a request's head is not complete."""
+    telling: asyncio.TimerHandle | None = None
+    """What ends the connection, while a request's content is not complete."""
     _within = READ_WITHIN
-    _head_bytes = 0
-    _head_is_here = False
-    _told_bytes = 0
+    _head = 0
+    _begun = False
     _until = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -46,47 +48,38 @@ class ReadingConnection(HttpToolsProtocol):
         self._within = READ_WITHIN
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
         transport.set_write_buffer_limits(high=0)
-        self._hurry(HEAD_WITHIN)
+        self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Some of a request, or of several."""
-        if not self._head_is_here:
-            self._head_bytes += len(data)  # one long header is told only when it is whole
+        """A head that grows without an end is not kept."""
+        self._head += len(data)
         super().data_received(data)
-        if not self._head_is_here and self._head_bytes > LARGEST_HEAD and not self.transport.is_closing():
-            self._refuse(431)
+        if self.asking is not None and self._head > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too large.")
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """The first byte of a request; of a further one on the same connection the time begins now."""
         super().on_message_begin()
-        self._told_bytes = 0
-        self._hurry(HEAD_WITHIN)
-
-    def on_url(self, url: bytes) -> None:
-        """Some of the address."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header that is whole."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
+        self._begun = True
+        if self.asking is None:
+            self._await_head()
 
     def on_headers_complete(self) -> None:
-        """The head is here; the content may follow."""
-        self._head_is_here = True
-        self._hurry(CONTENT_WITHIN)
+        """The head is here. Raising answers 400."""
+        self._head_is_here()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+            raise ValueError("the head of the request is too large")
         super().on_headers_complete()
+        self._await_content()
 
     def on_body(self, body: bytes) -> None:
-        """Some of the content."""
+        """Some of the content: who goes on sending has time for the rest."""
         self._until += len(body) / SLOWEST
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole: now it is our turn."""
-        self._head_is_here, self._head_bytes = False, 0
-        self._calm()
+        """The request is whole; now it is our turn."""
+        self._content_is_here()
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -109,41 +102,43 @@ class ReadingConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, whoever ended it."""
         self._forgive()
-        self._calm()
+        self._head_is_here()
+        self._content_is_here()
         super().connection_lost(exc)
 
-    def _count(self, more: int) -> None:
-        """Raises ValueError, which makes it a bad request, for a head that is too large."""
-        self._told_bytes += more
-        if self._told_bytes > LARGEST_HEAD:
-            raise ValueError("the head of the request is too large")
+    def _await_head(self) -> None:
+        self._head = 0
+        self.asking = self.loop.call_later(ASK_WITHIN, self._too_slow)
 
-    def _hurry(self, within: float) -> None:
-        self._calm()
-        self._until = self.loop.time() + within
-        self.hurrying = self.loop.call_at(self._until, self._look_at_the_time)
+    def _head_is_here(self) -> None:
+        self._begun = False
+        if self.asking is not None:
+            self.asking.cancel()
+            self.asking = None
+
+    def _too_slow(self) -> None:
+        self.asking = None
+        if self._begun:  # who never asked anything is owed no answer
+            self.transport.write(_TOO_SLOW)
+        self.transport.close()
+
+    def _await_content(self) -> None:
+        self._content_is_here()
+        self._until = self.loop.time() + CONTENT_WITHIN
+        self.telling = self.loop.call_at(self._until, self._look_at_the_time)
+
+    def _content_is_here(self) -> None:
+        if self.telling is not None:
+            self.telling.cancel()
+            self.telling = None
 
     def _look_at_the_time(self) -> None:
-        self.hurrying = None
-        if self._head_is_here and self.flow.read_paused:  # it is we who do not take it
-            self._hurry(CONTENT_WITHIN)
+        if self.flow.read_paused:  # it is we who do not take it
+            self._await_content()
         elif self.loop.time() < self._until:
-            self.hurrying = self.loop.call_at(self._until, self._look_at_the_time)
-        elif self._head_is_here or self._head_bytes == 0:
-            self.transport.abort()
+            self.telling = self.loop.call_at(self._until, self._look_at_the_time)
         else:
-            self._refuse(408)
-
-    def _calm(self) -> None:
-        if self.hurrying is not None:
-            self.hurrying.cancel()
-            self.hurrying = None
-
-    def _refuse(self, status: int) -> None:
-        """An answer to what is no request yet, and the end of the connection."""
-        self._calm()
-        self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
-        self.transport.close()
+            self.transport.abort()
 
     def _expect(self) -> None:
         self._forgive()
