@@ -1,10 +1,11 @@
 """Who may call a route. Every route says what it needs when it is made; one that says nothing cannot be made.
 
 All is asked before the request's content is read: who it is (401), how often they ask (429), whether they may (403).
-Then the header Idempotency-Key is honoured, for every route that changes something.
+Then the header Idempotency-Key is honoured, for every route that changes something. Of the content no more is read than
+the route takes (413).
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,8 +13,10 @@ from fastapi import Depends, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from fleetcast.api import problems
+from fleetcast.api.limits import Largest, json_bytes, limited
 from fleetcast.domain.access import Access, Scope
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.errors import FleetcastError, Forbidden, InvalidInput, NotFound, TooMany, Unauthenticated, Unavailable
@@ -43,6 +46,8 @@ class Rule:
     """The request's content is not read at once; its length alone recognises it."""
     sessions_only: bool = False
     """About the person who is signed in: no key may call it."""
+    largest: Largest = json_bytes
+    """Bytes of the request's content."""
 
 
 def needs(
@@ -52,10 +57,19 @@ def needs(
     device_keys: bool = False,
     streams: bool = False,
     sessions_only: bool = False,
+    takes: Sequence[str] = (),
+    largest: Largest = json_bytes,
 ) -> dict[str, Any]:
-    """Arguments for a route's decorator: `@router.get("/things", **needs(Scope.READ))`."""
-    rule = Rule(scope, device, device_keys or device is not None, streams, sessions_only)
-    return {"openapi_extra": {_RULE: rule, "x-scope": scope.value}}
+    """Arguments for a route's decorator: `@router.get("/things", **needs(Scope.READ))`.
+
+    `takes`: media types of a content that is no JSON, for the description.
+    """
+    rule = Rule(scope, device, device_keys or device is not None, streams, sessions_only, largest)
+    extra: dict[str, Any] = {_RULE: rule, "x-scope": scope.value}
+    if takes:
+        content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in takes}
+        extra["requestBody"] = {"required": True, "content": content}
+    return {"openapi_extra": extra}
 
 
 class GuardedRoute(APIRoute):
@@ -71,7 +85,7 @@ class GuardedRoute(APIRoute):
         settings["responses"] = (
             problems.RESPONSES
             | (problems.NOT_FOUND if "{" in path else {})
-            | (problems.CONFLICT if changes else {})
+            | (problems.CONFLICT | problems.CONTENT if changes else {})
             | dict(settings.get("responses") or {})
         )
         if changes:
@@ -96,6 +110,7 @@ class GuardedRoute(APIRoute):
                 return _with_allowance(refusal, allowance)
             check(rule, access, request)
             request.state.access = access
+            request = limited(request, rule.largest(runtime.settings))
             key = request.headers.get(idempotency.HEADER)
             if request.method in _SAFE or key is None:
                 response = await inner(request)
@@ -184,7 +199,7 @@ async def _once(
         return replayed
     try:
         response = await inner(request)
-    except (InvalidInput, RequestValidationError, Forbidden, Unauthenticated, Unavailable):
+    except _NOTHING_DONE:
         await idempotency.release(runtime, access, key)  # nothing was done
         raise
     except FleetcastError as error:
@@ -194,6 +209,17 @@ async def _once(
         raise
     await _keep(runtime, access, key, response)
     return response
+
+
+_NOTHING_DONE = (
+    InvalidInput,
+    RequestValidationError,
+    Forbidden,
+    Unauthenticated,
+    Unavailable,
+    TooMany,
+    HTTPException,  # content that is too large, too slow, broken off or unreadable
+)
 
 
 async def _keep(runtime: Runtime, access: Access, key: str, response: Response) -> None:

@@ -1,8 +1,9 @@
-"""Connections of the dashboard: whoever does not read is let go.
+"""Connections of the dashboard and the API: whoever does not read is let go, and whoever sends what nobody reads.
 
 Uvicorn stops producing for a browser that does not take what it is sent, and then waits for it without an end: neither
-the lifetime of a stream nor a stop of the process reaches an answer that waits there. Separate from the application,
-which never sees a connection.
+the lifetime of a stream nor a stop of the process reaches an answer that waits there. The content of a request that
+was answered before it had come, because it is too large or not allowed, it would take and drop for ever. Separate from
+the application, which never sees a connection.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ READ_WITHIN = 30.0
 """Seconds in which a browser has to take what the kernel could not hold for it: a page or one event."""
 READ_WITHIN_AT_STOP = 1.0
 """The same once the process stops."""
+LINGER_SECONDS = 5.0
+"""For the rest of a content that was answered already: ended at once, many a client would never see its answer."""
 
 
 class ReadingConnection(HttpToolsProtocol):
@@ -24,6 +27,8 @@ class ReadingConnection(HttpToolsProtocol):
 
     letting_go: asyncio.TimerHandle | None = None
     """What ends the connection, while something lies unread."""
+    lingering: asyncio.TimerHandle | None = None
+    """What ends the connection, while the rest of an answered request still comes."""
     _within = READ_WITHIN
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -43,6 +48,17 @@ class ReadingConnection(HttpToolsProtocol):
         self._forgive()
         super().resume_writing()
 
+    def on_response_complete(self) -> None:
+        """Answered; perhaps before everything was said."""
+        super().on_response_complete()
+        if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
+            self.lingering = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def on_message_complete(self) -> None:
+        """Everything was said; the connection serves the next request."""
+        super().on_message_complete()
+        self._linger_no_more()
+
     def shutdown(self) -> None:
         """The process stops: those that read get their rest, nobody else holds it up."""
         super().shutdown()
@@ -53,7 +69,13 @@ class ReadingConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, whoever ended it."""
         self._forgive()
+        self._linger_no_more()
         super().connection_lost(exc)
+
+    def _linger_no_more(self) -> None:
+        if self.lingering is not None:
+            self.lingering.cancel()
+            self.lingering = None
 
     def _expect(self) -> None:
         self._forgive()
