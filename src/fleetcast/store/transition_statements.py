@@ -305,16 +305,16 @@ SKIP_MISSING_VARIABLE = _end(
     "clock, broadcast_messages b WHERE b.id = ANY ($1::bigint[])", "skipped", "'missing_variable'"
 )
 # A person's rows are found by their keys: in campaigns that are still open, and without a campaign on the devices.
-SKIP_PERSON = _end(
+_OF_PERSON = (
     "broadcast_messages b, clock WHERE b.workspace_id = $1 AND b.recipient = $3 AND b.id IN ("
     "SELECT m.id FROM campaigns c JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || $3 "
     "WHERE c.workspace_id = $1 AND c.status IN ('running', 'paused') UNION ALL "
     "SELECT m.id FROM devices d "
     "JOIN broadcast_messages m ON m.device_id = d.id AND m.campaign_id IS NULL AND m.is_open "
-    "WHERE d.workspace_id = $1 AND m.recipient = $3)",
-    "skipped",
-    "'opt_out'",
+    "WHERE d.workspace_id = $1 AND m.recipient = $3)"
 )
+SKIP_PERSON = _end(_OF_PERSON, "skipped", "'opt_out'")
+SKIP_LEAD = _end(f"{_OF_PERSON} AND b.lead_id = $4", "skipped", "'lead_removed'")
 # What was on its way when its person said stop, and came back: nobody may claim it, so nobody else would end it.
 SKIP_STOPPED = _end(
     "clock, suppressions x JOIN campaigns c ON c.workspace_id = x.workspace_id AND c.status IN ('running', 'paused') "
@@ -344,6 +344,7 @@ pick AS (
     AND (b.status = 'skipped' AND b.reason <> 'missing_variable'
       OR b.status = 'failed' AND b.reason NOT IN ('unconfirmed', 'delivery_failed'))
     AND {NOT_SUPPRESSED.format(m="b")}
+    AND NOT EXISTS (SELECT 1 FROM leads l WHERE l.id = b.lead_id AND l.deleted_at IS NOT NULL)
   ORDER BY b.id FOR UPDATE OF b),{_RETRY}"""
 RETRY_UNCONFIRMED = f"""
 WITH {CLOCK},
