@@ -3,6 +3,8 @@
 The description and its interactive documentation are for whoever may call the API, and come from this machine alone.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -12,12 +14,13 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from fleetcast.api import devices, problems
+from fleetcast.api import devices, lead_imports, leads, media, problems
 from fleetcast.api.guard import GuardedRoute, needs
 from fleetcast.domain.access import Scope
 from fleetcast.errors import FleetcastError
 from fleetcast.queue.rate_limits import RateLimits
 from fleetcast.runtime import Runtime
+from fleetcast.services.import_jobs import ImportJobs
 
 PREFIX = "/api/v1"
 ABOUT = """
@@ -37,7 +40,7 @@ again.
 """
 
 router = APIRouter(route_class=GuardedRoute)
-RESOURCES = (devices,)
+RESOURCES = (devices, leads, lead_imports, media)
 
 
 @router.get("/openapi.json", include_in_schema=False, **needs(Scope.READ, device_keys=True))
@@ -55,7 +58,14 @@ async def documentation() -> Response:
 
 
 def create_api(runtime: Runtime) -> FastAPI:
-    """The API on an open runtime."""
+    """The API on an open runtime. Its lifespan owns the imports of uploaded files."""
+    jobs = ImportJobs(runtime)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with jobs.running():
+            yield
+
     app = FastAPI(
         title="Fleetcast",
         version="1",
@@ -66,10 +76,12 @@ def create_api(runtime: Runtime) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        lifespan=lifespan,
         responses=problems.RESPONSES,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.runtime = runtime
+    app.state.import_jobs = jobs
     app.state.rate_limits = RateLimits(runtime.redis, runtime.keys)
     app.include_router(router)
     for resource in RESOURCES:

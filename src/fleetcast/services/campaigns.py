@@ -73,7 +73,7 @@ async def create_campaign(
     source = media_source(fields)
     async with runtime.db.transaction() as connection:
         checked = await _check(connection, workspace_id, fields, (None, None))
-    sha256 = await _store_media(runtime, workspace_id, source)
+    sha256 = await _store_media(runtime, workspace_id, source, actor)
     async with runtime.db.transaction() as connection:
         assert checked.template is not None
         required = list(checked.template.required)
@@ -104,7 +104,7 @@ async def edit_campaign(
         before = await _get(connection, workspace_id, campaign_id)
         _allow(before, fields)
         await _check(connection, workspace_id, fields, (before.min_delay, before.max_delay))
-    sha256 = await _store_media(runtime, workspace_id, source)
+    sha256 = await _store_media(runtime, workspace_id, source, actor)
     async with runtime.db.transaction() as connection:
         before = await _get(connection, workspace_id, campaign_id, lock=True)
         _allow(before, fields)
@@ -232,15 +232,17 @@ async def _check(
     return await check(connection, workspace, await overview.now(connection), fields, pace)
 
 
-async def _store_media(runtime: Runtime, workspace_id: WorkspaceId, source: Path | str | None) -> str | None:
+async def _store_media(
+    runtime: Runtime, workspace_id: WorkspaceId, source: Path | str | None, actor: str
+) -> str | None:
     """Fetch and store outside of any transaction: a slow server must not hold a lock."""
     if source is None:
         return None
     if isinstance(source, Path):
-        return (await media.from_file(runtime, workspace_id, source)).sha256
+        return (await media.from_file(runtime, workspace_id, source, actor=actor)).sha256
     url = str(source).strip()
     fetch = media.from_data_url if url.lower().startswith("data:") else media.from_url
-    return (await fetch(runtime, workspace_id, url)).sha256
+    return (await fetch(runtime, workspace_id, url, actor=actor)).sha256
 
 
 def _allow(campaign: Campaign, fields: CampaignFields) -> None:
