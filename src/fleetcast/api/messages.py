@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from fleetcast.api.campaigns import MEDIA_TOLD, MOST_MESSAGES, Media
 from fleetcast.api.guard import Caller, GuardedRoute, Open, needs, own_device
+from fleetcast.api.limits import with_medium
 from fleetcast.api.paging import LAST_ID, After, Id, Limit, Page, with_plus, without_plus
 from fleetcast.api.repetition import Key
 from fleetcast.domain.access import Access, Scope
@@ -190,7 +191,7 @@ async def list_messages(
     return _page(found.messages, without_plus(found.next))
 
 
-@router.post("/messages", status_code=202, **needs(Scope.SEND, device_keys=True, repeatable=True))
+@router.post("/messages", status_code=202, **needs(Scope.SEND, device_keys=True, repeatable=True, largest=with_medium))
 async def post_message(new: NewMessage, access: Caller, runtime: Open, key: Key, response: Response) -> Message:
     """Send a message to one person, through the same queue and at the same pace as everything else.
 

@@ -140,13 +140,15 @@ def _message(row: Row) -> MessageRow:
 
 
 @contextlib.asynccontextmanager
-async def time_limit(connection: Connection, limit: int = LIST_SECONDS) -> AsyncIterator[None]:
+async def time_limit(
+    connection: Connection, limit: int = LIST_SECONDS, *, narrow: str = "campaign"
+) -> AsyncIterator[None]:
     """Bound what the block asks to `limit` seconds a statement. Needs a transaction. Raises Unavailable past it."""
     await connection.execute(f"SET LOCAL statement_timeout = '{limit}s'")
     try:
         yield
     except asyncpg.QueryCanceledError:
-        raise Unavailable(f"The list took longer than {limit} s; narrow it, best by campaign.") from None
+        raise Unavailable(f"The list took longer than {limit} s; narrow it, best by {narrow}.") from None
 
 
 async def of_campaign(

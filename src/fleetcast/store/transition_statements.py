@@ -325,17 +325,17 @@ SKIP_UNWANTED = _end(
     "'opt_out'",
 )
 # People's rows are found by their keys: in campaigns that are still open, and without a campaign on the devices.
-SKIP_PEOPLE = _end(
+_OF_PEOPLE = (
     "broadcast_messages b, clock WHERE b.workspace_id = $1 AND b.recipient = ANY ($3::text[]) AND b.id IN ("
     "SELECT m.id FROM campaigns c CROSS JOIN unnest($3::text[]) AS person (phone) "
     "JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || person.phone "
     "WHERE c.workspace_id = $1 AND c.status IN ('running', 'paused') UNION ALL "
     "SELECT m.id FROM devices d "
     "JOIN broadcast_messages m ON m.device_id = d.id AND m.campaign_id IS NULL AND m.is_open "
-    "WHERE d.workspace_id = $1 AND m.recipient = ANY ($3::text[]))",
-    "skipped",
-    "'opt_out'",
+    "WHERE d.workspace_id = $1 AND m.recipient = ANY ($3::text[]))"
 )
+SKIP_PEOPLE = _end(_OF_PEOPLE, "skipped", "'opt_out'")
+SKIP_LEAD = _end(f"{_OF_PEOPLE} AND b.lead_id = $4", "skipped", "'lead_removed'")
 # What was on its way when its person said stop, and came back: nobody may claim it, so nobody else would end it.
 SKIP_STOPPED = _end(
     "clock, suppressions x CROSS JOIN LATERAL ("
@@ -375,6 +375,7 @@ pick AS (
     AND (b.status = 'skipped' AND b.reason <> 'missing_variable'
       OR b.status = 'failed' AND b.reason NOT IN ('unconfirmed', 'delivery_failed'))
     AND {NOT_SUPPRESSED.format(m="b")}
+    AND NOT EXISTS (SELECT 1 FROM leads l WHERE l.id = b.lead_id AND l.deleted_at IS NOT NULL)
   ORDER BY b.id FOR UPDATE OF b),{_RETRY}"""
 RETRY_UNCONFIRMED = f"""
 WITH {CLOCK},

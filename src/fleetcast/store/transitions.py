@@ -294,6 +294,12 @@ async def skip_restored(connection: Connection, limit: int = CHUNK) -> int:
     return count
 
 
+async def skip_lead(connection: Connection, workspace_id: int, lead_id: int, phone: str) -> int:
+    """T7 for the waiting rows of a lead, in the transaction that removes it."""
+    count: int = await connection.fetchval(sql.SKIP_LEAD, workspace_id, None, [phone], lead_id)
+    return count
+
+
 async def skip_stopped(connection: Connection, within: timedelta) -> int:
     """T7 for rows that were on their way when their person was suppressed, not longer ago than this, and came back."""
     count: int = await connection.fetchval(sql.SKIP_STOPPED, within, CHUNK)

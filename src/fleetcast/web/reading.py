@@ -1,8 +1,10 @@
-"""Connections of the dashboard: whoever does not read is let go, and so is who never comes to the end of asking.
+"""Connections of the dashboard and the API: whoever does not read is let go, and so is who never comes to the end of
+asking.
 
 Uvicorn stops producing for a browser that does not take what it is sent, and then waits for it without an end: neither
 the lifetime of a stream nor a stop of the process reaches an answer that waits there. In the same way it waits for the
-rest of a request, however long and slow that is. Separate from the application, which never sees a connection.
+rest of a request, however long and slow that is; the content of one that was answered already, because it is too large
+or not allowed, it would take and drop for ever. Separate from the application, which never sees a connection.
 """
 
 import asyncio
@@ -26,6 +28,8 @@ CONTENT_WITHIN = 30.0
 SLOWEST = 1_000
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+LINGER_SECONDS = 5.0
+"""For the rest of a content that was answered already: ended at once, many a client would never see its answer."""
 
 
 class ReadingConnection(HttpToolsProtocol):
@@ -37,6 +41,8 @@ class ReadingConnection(HttpToolsProtocol):
     """What ends the connection, while a request's head is not complete."""
     telling: asyncio.TimerHandle | None = None
     """What ends the connection, while a request's content is not complete."""
+    lingering: asyncio.TimerHandle | None = None
+    """What ends the connection, while the rest of an answered request still comes."""
     _within = READ_WITHIN
     _head = 0
     _begun = False
@@ -81,6 +87,7 @@ class ReadingConnection(HttpToolsProtocol):
         """The request is whole; now it is our turn."""
         self._content_is_here()
         super().on_message_complete()
+        self._linger_no_more()
 
     def pause_writing(self) -> None:
         """Something is left over: the patience begins."""
@@ -91,6 +98,12 @@ class ReadingConnection(HttpToolsProtocol):
         """All was taken."""
         self._forgive()
         super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        """Answered; perhaps before everything was said."""
+        super().on_response_complete()
+        if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
+            self.lingering = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def shutdown(self) -> None:
         """The process stops: those that read get their rest, nobody else holds it up."""
@@ -104,6 +117,7 @@ class ReadingConnection(HttpToolsProtocol):
         self._forgive()
         self._head_is_here()
         self._content_is_here()
+        self._linger_no_more()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
@@ -139,6 +153,11 @@ class ReadingConnection(HttpToolsProtocol):
             self.telling = self.loop.call_at(self._until, self._look_at_the_time)
         else:
             self.transport.abort()
+
+    def _linger_no_more(self) -> None:
+        if self.lingering is not None:
+            self.lingering.cancel()
+            self.lingering = None
 
     def _expect(self) -> None:
         self._forgive()

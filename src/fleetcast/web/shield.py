@@ -86,7 +86,7 @@ class Shield:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)  # what somebody uploaded comes with a policy of its own
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 

@@ -35,6 +35,7 @@ REASON: dict[str, str] = {
     Reason.OPT_OUT: "opted out",
     Reason.DEVICE_OFFLINE: "device offline",
     Reason.DEVICE_REMOVED: "device removed",
+    Reason.LEAD_REMOVED: "lead removed",
     Reason.EXPIRED: "out of time",
     Reason.MISSING_VARIABLE: "variable missing",
     Reason.RESTORED: "waited when a backup was restored",
