@@ -97,6 +97,7 @@ async def _session(runtime: Runtime) -> str:
     """The owner of everything, signed in as at the form."""
     owner = await first_owner(runtime)
     assert owner is not None
+    assert owner.password is not None
     return (await sign_in(runtime, owner.email, owner.password, Browser("benchmark", HOST))).token
 
 

@@ -4,6 +4,7 @@ What the description shows as an example is taken; what has none stands in a tab
 from the failure which of the two is missing.
 """
 
+import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,25 +12,56 @@ from typing import Any
 import httpx2
 
 from tests.security.routes import Schema, Way
-from tests.security.seeding import Ids, Tenant
+from tests.security.seeding import PASSWORD, Ids, Tenant, picture
 
 Content = dict[str, Any]
 """Arguments of a client's `request` that carry content: json, data, files, content."""
 Place = tuple[str | int, ...]
 """Where in a JSON value something stands."""
 
-ALIASES: Mapping[str, str] = {"device": "device_id", "devices": "device_id", "media": "sha256"}
-"""Names under which an id goes besides those of paths, with or without an s for several."""
+ALIASES: Mapping[str, str] = {"devices": "device_name", "media": "sha256", "messages": "message_id"}
+"""Names under which fields point at things, besides those of paths."""
 
 BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "POST /sign-in": lambda t: {"data": {"email": t.owner.email, "password": "not theirs at all"}},
     "POST /sign-in/code": lambda t: {"data": {"code": "123456"}},
     "POST /sign-out": lambda t: {},
     "POST /invitations/{token}": lambda t: {"data": {"name": "Ann", "password": "a green bicycle"}},
+    "PATCH /api/v1/campaigns/{campaign_id}": lambda t: {"json": {"title": f"{t.mark} again"}},
+    "PATCH /api/v1/leads/{lead_id}": lambda t: {"json": {"name": f"{t.mark} again"}},
+    "PATCH /api/v1/workspace": lambda t: {"json": {"name": f"{t.mark} again"}},
+    "POST /api/v1/devices/{device_id}/lead-imports": lambda t: a_file(t),
+    "POST /api/v1/devices/{device_id}/lead-imports/preview": lambda t: a_file(t),
+    "POST /api/v1/me/password": lambda t: {"json": {"password": PASSWORD, "new_password": "a purple kettle upstairs"}},
+    "POST /api/v1/me/second-factor": lambda t: {"json": {"password": PASSWORD}},
+    "POST /api/v1/me/second-factor/off": lambda t: {"json": {"password": PASSWORD, "code": "123456"}},
+    "POST /api/v1/me/second-factor/recovery-codes": lambda t: {"json": {"password": PASSWORD, "code": "123456"}},
+    "POST /api/v1/media": lambda t: {"content": picture(9), "headers": {"Content-Type": "image/png"}},
+    "POST /api/v1/media/from": lambda t: {"json": {"data_url": data_url()}},
+    "POST /api/v1/messages": lambda t: {
+        "json": {"device_id": t.ids["device_id"], "to": f"{t.number}777", "text": f"{t.mark} text"}
+    },
 }
 """Content of ways whose description does not show any that would be accepted. By method and path."""
 
-WORDS: Mapping[str, Callable[[Tenant], str]] = {}
+
+def a_file(tenant: Tenant) -> Content:
+    """Leads as a file."""
+    return {"content": f"phone,name\n{tenant.number}701,{tenant.mark} new\n", "headers": {"Content-Type": "text/csv"}}
+
+
+def data_url() -> str:
+    """A medium within an address."""
+    return "data:image/png;base64," + base64.b64encode(picture(8)).decode()
+
+
+WORDS: Mapping[str, Callable[[Tenant], str]] = {
+    "action": lambda t: "tests.seed",
+    "actor": lambda t: f"user:{t.owner.email}",
+    "niche": lambda t: f"{t.mark} first niche",
+    "phone": lambda t: f"{t.number}101",
+    "recipient": lambda t: f"{t.number}101",
+}
 """Words to look for: what a filter by text is asked for, so that it would find something of that workspace."""
 
 UNLISTED = frozenset({"limit", "after", "before", "next"})
@@ -51,8 +83,14 @@ class Request:
 
     async def send(self, client: httpx2.AsyncClient, **headers: str) -> httpx2.Response:
         """Ask it."""
+        own = {name: given for name, given in self.content.items() if name != "headers"}
         return await client.request(
-            self.way.method, self.path, params=dict(self.query), headers=headers, follow_redirects=False, **self.content
+            self.way.method,
+            self.path,
+            params=dict(self.query),
+            headers=headers | self.content.get("headers", {}),
+            follow_redirects=False,
+            **own,
         )
 
 

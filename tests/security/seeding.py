@@ -73,12 +73,9 @@ async def whole_workspace(runtime: Runtime) -> Tenant:
 
     suppressed = f"{number}900"
     await add_suppression(runtime, shop, suppressed, note=f"{mark} asked", actor="user:tests")
-    picture = await media.from_bytes(runtime, shop.id, _picture(shop.id), f"{mark}.png")
+    medium = await media.from_bytes(runtime, shop.id, picture(shop.id), f"{mark}.png")
     invited = await membership.invite(runtime, shop.id, f"{mark}@example.org", Role.VIEWER, actor="user:tests")
     spare = await create_key(runtime, shop.id, f"{mark} spare", {Scope.READ}, actor="user:tests")
-    file = runtime.settings.data / f"{mark}.csv"
-    file.write_text(f"phone,name\n{number}801,{mark} imported\n", encoding="utf-8")
-    report = await import_leads(runtime, shop.id, parts[0].device, file, actor="user:tests")
     async with runtime.db.transaction() as connection:
         await audit.record(connection, shop.id, "user:tests", "tests.seed", mark, before={"what": mark})
     draft = await scene.draft(title=f"{mark} draft", body=f"{mark} draft text")
@@ -89,9 +86,8 @@ async def whole_workspace(runtime: Runtime) -> Tenant:
         "session_id": await scene.value("SELECT id FROM sessions WHERE user_id = $1", owner.user_id),
         "invitation_id": invited.invitation.id,
         "key_id": spare.key.id,
-        "sha256": picture.sha256,
+        "sha256": medium.sha256,
         "number": suppressed,
-        "import_id": report.import_id or 0,
         "content_id": await scene.value("SELECT content_id FROM campaigns WHERE id = $1", draft),
         "audit_id": await scene.value("SELECT max(id) FROM audit WHERE workspace_id = $1", shop.id),
     }
@@ -118,9 +114,13 @@ class _Part:
     lead: int
     campaign: CampaignId
     message: int
+    imported: int
+    name: str
 
     def ids(self) -> Ids:
         return {
+            "device_name": self.name,
+            "import_id": self.imported,
             "device_id": self.device,
             "lead_id": self.lead,
             "campaign_id": self.campaign,
@@ -166,7 +166,10 @@ async def _device(scene: Scene, name: str, number: str) -> _Part:
     message = await scene.value(
         "SELECT id FROM broadcast_messages WHERE campaign_id = $1 AND status = 'in_doubt'", campaign
     )
-    return _Part(device, leads[0], campaign, message)
+    file = scene.runtime.settings.data / f"{device}.csv"
+    file.write_text(f"phone,name\n{number}81,{name} imported\n", encoding="utf-8")
+    report = await import_leads(scene.runtime, scene.workspace, device, file, actor="user:tests")
+    return _Part(device, leads[0], campaign, message, report.import_id or 0, name)
 
 
 async def _member(runtime: Runtime, workspace: WorkspaceId, role: Role) -> Person:
@@ -187,8 +190,8 @@ async def _stored_password() -> str:
     return _password[0]
 
 
-def _picture(seed: int) -> bytes:
-    """One that no other workspace has, so that its hash is a mark, too."""
+def picture(seed: int) -> bytes:
+    """A PNG that no other workspace has, so that its hash is a mark, too."""
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4), (seed % 256, seed // 256 % 256, 7)).save(buffer, "PNG")
     return buffer.getvalue()

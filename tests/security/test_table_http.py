@@ -174,6 +174,17 @@ async def test_s49_who_does_not_finish_the_content_is_let_go(
     assert [r.getMessage() for r in caplog.records if r.exc_info] == []
 
 
+async def test_s49_who_goes_on_after_the_answer_is_let_go(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LINGER_SECONDS", 0.3)
+    async with serving(runtime) as url:
+        began = asyncio.get_running_loop().time()
+        head = b"POST /api/v1/devices HTTP/1.1\r\n" + HOST + b"Content-Length: 10000000\r\n\r\n"
+        answer = await heard(url, head, *[b"a" * 1_000] * 1_000, every=0.02)
+        assert status(answer) in {0, 401}, answer
+        assert asyncio.get_running_loop().time() - began < 10
+        assert await lives(url)
+
+
 async def test_s49_who_is_slow_and_goes_on_is_waited_for(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "CONTENT_WITHIN", 0.3)
     monkeypatch.setattr(reading, "SLOWEST", 10)

@@ -1,10 +1,9 @@
-"""Connections of the dashboard and the API: whoever does not read is let go, and so is who never comes to the end of
-asking.
+"""Connections of the dashboard and the API: whoever does not read is let go, and whoever does not come to an end.
 
 Uvicorn stops producing for a browser that does not take what it is sent, and then waits for it without an end: neither
 the lifetime of a stream nor a stop of the process reaches an answer that waits there. In the same way it waits for the
-rest of a request, however long and slow that is; the content of one that was answered already, because it is too large
-or not allowed, it would take and drop for ever. Separate from the application, which never sees a connection.
+rest of a request, however long and slow that is, and takes and drops what still comes of one that was answered already.
+Separate from the application, which never sees a connection.
 """
 
 import asyncio
@@ -26,10 +25,10 @@ HEAD_BYTES = 64 * 1024
 CONTENT_WITHIN = 30.0
 """Seconds from the head to the end of the content, and one more for each `SLOWEST` bytes that came."""
 SLOWEST = 1_000
-
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 LINGER_SECONDS = 5.0
 """For the rest of a content that was answered already: ended at once, many a client would never see its answer."""
+
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class ReadingConnection(HttpToolsProtocol):
@@ -82,6 +81,13 @@ class ReadingConnection(HttpToolsProtocol):
         """Some of the content: who goes on sending has time for the rest."""
         self._until += len(body) / SLOWEST
         super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """Answered; perhaps before everything was said."""
+        super().on_response_complete()
+        if self.telling is not None and self.cycle.response_complete:
+            self._content_is_here()
+            self.telling = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def on_message_complete(self) -> None:
         """The request is whole; now it is our turn."""
