@@ -52,7 +52,7 @@ async def test_f03_of_twenty_claims_of_one_row_at_once_one_becomes_an_attempt(
         await cast.queue(connection)
         row = await connection.fetchrow("SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages")
     assert row is not None
-    claim = Claim(*row, 0)
+    claim = Claim(row[0], row[1], row[2], row[3], 0)
 
     async def t2() -> int:
         async with db.connection() as connection:

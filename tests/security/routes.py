@@ -88,7 +88,7 @@ class Way:
                 }
             elif choices := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
                 rest = {k: v for k, v in schema.items() if k not in {"anyOf", "oneOf", "allOf"}}
-                chosen = next((c for c in choices if c.get("type") != "null"), {})
+                chosen: dict[str, Any] = next((c for c in choices if c.get("type") != "null"), {})
                 schema = dict(chosen) | rest
             else:
                 return schema
@@ -106,7 +106,7 @@ def ways(app: FastAPI, prefix: str = "") -> list[Way]:
         if not isinstance(route, APIRoute):
             continue
         assert context.path is not None
-        for method in sorted(route.methods):
+        for method in sorted(route.methods or ()):
             found.append(
                 Way(
                     method,

@@ -85,7 +85,7 @@ async def test_s38_no_route_logs_what_it_is_given_or_what_it_shows(stage: Stage,
             {},
             {"key": f"fck_{planted}"},
         ):
-            async with tenants.client(stage.app, **who) as client:  # type: ignore[arg-type]
+            async with tenants.client(stage.app, **who) as client:
                 answer = await request(way, ours).send(client, **{"Idempotency-Key": planted})
                 answered += answer.status_code < 400
                 refused = await spoilt(client, asking.request(way, ours), planted)
@@ -196,7 +196,7 @@ def home(short_directory: Path) -> Iterator[Path]:
 async def test_s38_no_process_logs_what_was_planted(home: Path, tmp_path: Path) -> None:
     planted = Planted()
     socket = home / "s.sock"
-    loud = {
+    loud: dict[str, Any] = {
         "FLEETCAST_LOG_LEVEL": "debug",
         "FLEETCAST_LOG_FORMAT": "json",
         "FLEETCAST_SECRET_KEY": planted.secret_key,

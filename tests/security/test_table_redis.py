@@ -201,7 +201,7 @@ def test_s43_nothing_in_the_program_reads_pickles_or_runs_texts() -> None:
             imported = {a.name for a in node.names} if isinstance(node, ast.Import) else set()
             imported |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
             if imported & {"pickle", "marshal", "shelve", "dill", "yaml", "jsonpickle"}:
-                found.append(f"{path.name}:{node.lineno}")
+                found.append(path.name)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec"}:
                 found.append(f"{path.name}:{node.lineno}")
     assert found == []

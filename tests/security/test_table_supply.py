@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,7 +122,7 @@ def test_s50_what_runs_here_is_what_is_locked() -> None:
 
 def licences(found: Distribution) -> set[str]:
     """The licences of which each must be allowed; of a choice, those that are."""
-    told = found.metadata
+    told: Any = found.metadata
     said = told.get("License-Expression") or ""
     if not said:
         classifiers = [c.rsplit(" :: ", 1)[-1] for c in told.get_all("Classifier") or () if c.startswith("License ::")]

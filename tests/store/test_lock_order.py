@@ -60,7 +60,7 @@ async def claim_of_some_shards(connection: Connection, _: Broadcast) -> None:
     rows = await connection.fetch(
         "SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages WHERE shard_id = ANY ($1)", CLAIMED
     )
-    claims = [Claim(*row, 0) for row in rows]
+    claims = [Claim(row[0], row[1], row[2], row[3], 0) for row in rows]
     await transitions.claim(connection, claims, EPOCHS, SENDER, "test")
 
 
@@ -87,7 +87,7 @@ async def claim(connection: Connection, _: Broadcast) -> None:
     rows = await connection.fetch(
         "SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages ORDER BY id DESC"
     )
-    claims = [Claim(*row, 0) for row in rows]
+    claims = [Claim(row[0], row[1], row[2], row[3], 0) for row in rows]
     await transitions.claim(connection, claims, EPOCHS, SENDER, "test")
 
 

@@ -120,7 +120,7 @@ async def a_claim(connection: Connection, cast: Broadcast) -> Claim:
         "SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages WHERE id = $1", cast.messages[0]
     )
     assert row is not None
-    return Claim(*row, 0)
+    return Claim(row[0], row[1], row[2], row[3], 0)
 
 
 async def test_t2_takes_no_row_for_another_device_or_campaign_than_its_own(

@@ -34,7 +34,8 @@ def link(invited: Invited) -> str:
 
 async def roles(runtime: Runtime, workspace: WorkspaceId) -> dict[str, Role]:
     """Members by address."""
-    return {m.email: m.role for m in await membership.list_members(runtime, workspace)}
+    found, _ = await membership.list_members(runtime, workspace)
+    return {m.email: m.role for m in found}
 
 
 async def test_s34_opening_the_link_changes_nothing_however_often(

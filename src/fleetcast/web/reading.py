@@ -40,8 +40,6 @@ class ReadingConnection(HttpToolsProtocol):
     """What ends the connection, while a request's head is not complete."""
     telling: asyncio.TimerHandle | None = None
     """What ends the connection, while a request's content is not complete."""
-    lingering: asyncio.TimerHandle | None = None
-    """What ends the connection, while the rest of an answered request still comes."""
     _within = READ_WITHIN
     _head = 0
     _begun = False
@@ -93,7 +91,6 @@ class ReadingConnection(HttpToolsProtocol):
         """The request is whole; now it is our turn."""
         self._content_is_here()
         super().on_message_complete()
-        self._linger_no_more()
 
     def pause_writing(self) -> None:
         """Something is left over: the patience begins."""
@@ -104,12 +101,6 @@ class ReadingConnection(HttpToolsProtocol):
         """All was taken."""
         self._forgive()
         super().resume_writing()
-
-    def on_response_complete(self) -> None:
-        """Answered; perhaps before everything was said."""
-        super().on_response_complete()
-        if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
-            self.lingering = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def shutdown(self) -> None:
         """The process stops: those that read get their rest, nobody else holds it up."""
@@ -123,7 +114,6 @@ class ReadingConnection(HttpToolsProtocol):
         self._forgive()
         self._head_is_here()
         self._content_is_here()
-        self._linger_no_more()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
@@ -159,11 +149,6 @@ class ReadingConnection(HttpToolsProtocol):
             self.telling = self.loop.call_at(self._until, self._look_at_the_time)
         else:
             self.transport.abort()
-
-    def _linger_no_more(self) -> None:
-        if self.lingering is not None:
-            self.lingering.cancel()
-            self.lingering = None
 
     def _expect(self) -> None:
         self._forgive()
