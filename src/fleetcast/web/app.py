@@ -64,7 +64,7 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     app = FastAPI(title="Fleetcast", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     app.state.live = figures
-    app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host))
+    app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host), url=runtime.settings.url)
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
     if api is not None:
         app.mount(*api, name="api")

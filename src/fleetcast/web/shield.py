@@ -1,8 +1,8 @@
 """What every answer carries and which requests are refused outright, before any page runs.
 
 Separate from the pages so that none can forget it. The policy allows no inline script or style and nothing from
-elsewhere. While the dashboard listens on loopback only, requests must name a loopback host: otherwise any website could
-point a name of its own at 127.0.0.1 and read the pages through the visitor's browser.
+elsewhere. While the dashboard listens on loopback only, requests must name a loopback host or the one of FLEETCAST_URL:
+otherwise any website could point a name of its own at 127.0.0.1 and read the pages through the visitor's browser.
 """
 
 import ipaddress
@@ -67,9 +67,11 @@ def _begun_here(scope: Scope) -> bool:
 class Shield:
     """ASGI middleware: security headers on every answer, the check of the host, and of who begins changes."""
 
-    def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
+    def __init__(self, app: ASGIApp, *, loopback_only: bool, url: str | None = None) -> None:
         self._app = app
         self._loopback_only = loopback_only
+        self._proxied = url and urlsplit(url).hostname
+        """The host for which a proxy on this machine hands requests on."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse a host that is not this machine."""
@@ -89,7 +91,8 @@ class Shield:
             refusal = PlainTextResponse("This request was begun by another site and is refused.\n", 403)
             await refusal(scope, receive, shielded)
             return
-        if self._loopback_only and not is_loopback(_named_host(scope)):
+        named = _named_host(scope)
+        if self._loopback_only and not is_loopback(named) and named != self._proxied:
             refusal = PlainTextResponse(
                 "Fleetcast listens on this machine only: open it as http://localhost with its port.\n", 421
             )

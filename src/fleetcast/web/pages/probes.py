@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -14,17 +15,22 @@ from fleetcast.web.shield import is_loopback
 
 router = APIRouter()
 
+FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+"""What proxies add to requests that they hand on."""
 ANSWER_WITHIN = 8.0
 """Seconds a reading may take; Prometheus gives up after ten."""
 
 
 def _may_know(request: Request) -> bool:
     """Figures of the whole installation are for who runs it: with the token, or where there is none, on this machine
-    while nothing else can reach the dashboard.
+    while nothing else can reach the dashboard. A proxy on this machine is something else.
     """
     settings = request.app.state.runtime.settings
     if settings.metrics_token is None:
-        return is_loopback(settings.host)
+        here = is_loopback(settings.host) and (
+            settings.url is None or is_loopback(urlsplit(settings.url).hostname or "")
+        )
+        return here and not any(name in request.headers for name in FORWARDED)
     shown = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
     return hmac.compare_digest(shown, settings.metrics_token.get_secret_value().encode())
 
