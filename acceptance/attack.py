@@ -100,9 +100,8 @@ def attack(
             "request-timeout": 60.0,
         }
     )
-    schema: Any = schemathesis.openapi.from_dict(description, config=config)
-    if only:
-        schema = schema.include(name=list(only))
+    whole = schemathesis.openapi.from_dict(description, config=config)
+    schema = whole.include(name=list(only)) if only else whole
 
     @schema.hook
     def filter_case(context: object, case: Any) -> bool:
