@@ -37,9 +37,12 @@ class Probe:
         self.done.append(what)
         if what in ANSWERS:
             return ANSWERS[what]()
-        if what == "hold":
+        if what.startswith("hold"):
             self.entered.set()
-            await self.door.wait()
+            door = self.door
+            await door.wait()
+        if what == "hold, then refuse" and len(self.done) == 1:
+            raise InvalidInput("note", "is wrong")
         return JSONResponse({"count": len(self.done)}, 201, {"Location": f"probe/{len(self.done)}"})
 
 
