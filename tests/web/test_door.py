@@ -62,7 +62,13 @@ def test_s01_every_page_asks_for_a_session_or_is_named_public(app: FastAPI) -> N
 async def test_s01_without_a_session_people_come_to_the_form_and_programs_are_refused(
     app: FastAPI, workspace: WorkspaceId
 ) -> None:
-    async with visitors.browser(app) as person, visitors.browser(app, headers=SCRIPT) as script:
+    async with (
+        visitors.browser(app) as person,
+        visitors.browser(app, headers=SCRIPT) as script,
+        visitors.browser(app, headers={"Accept": SCRIPT["Accept"]}) as in_an_old_browser,
+        visitors.browser(app, headers={"Accept": "text/html", "Sec-Fetch-Mode": "cors"}) as another,
+        visitors.browser(app, headers={"Accept": "*/*"}) as program,
+    ):
         for route in visitors.routes(app):
             if route.path in door.PUBLIC:
                 continue
@@ -74,7 +80,8 @@ async def test_s01_without_a_session_people_come_to_the_form_and_programs_are_re
                     assert answer.headers["location"].startswith("/sign-in?next=/"), path
                 else:
                     assert answer.status_code == 401, path
-                assert (await script.request(method, path)).status_code == 401, path
+                for other in (script, in_an_old_browser, another, program):
+                    assert (await other.request(method, path)).status_code == 401, path
         assert (await person.get("/")).headers["location"] == "/sign-in"
         for route in visitors.routes(visitors.api_of(app)):
             assert isinstance(route.original_route, GuardedRoute)
