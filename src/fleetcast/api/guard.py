@@ -79,10 +79,7 @@ class GuardedRoute(APIRoute):
         settings["openapi_extra"] = extra
         changes = set(settings.get("methods") or ()) - _SAFE
         settings["responses"] = (
-            problems.RESPONSES
-            | (problems.NOT_FOUND if "{" in path else {})
-            | (problems.CONFLICT if changes else {})
-            | dict(settings.get("responses") or {})
+            problems.RESPONSES | (problems.CONFLICT if changes else {}) | dict(settings.get("responses") or {})
         )
         if not rule.streams and settings.get("max_body_size") is None:
             settings["max_body_size"] = LARGEST_REQUEST
