@@ -100,7 +100,7 @@ def attack(
             "request-timeout": 60.0,
         }
     )
-    schema = schemathesis.openapi.from_dict(description, config=config)
+    schema: Any = schemathesis.openapi.from_dict(description, config=config)
     if only:
         schema = schema.include(name=list(only))
 

@@ -204,15 +204,16 @@ async def _nudge(world: World, workspace: WorkspaceId) -> None:
 
 
 async def _nearly_done(world: World, campaign: CampaignId, leads: int) -> bool:
-    left = await world.ask("SELECT planned_at IS NULL OR ended_at IS NULL FROM campaigns WHERE id = $1", campaign)
-    if not left:
-        return True
+    if await world.ask("SELECT planned_at IS NULL FROM campaigns WHERE id = $1", campaign):
+        return False  # what is not planned yet is not counted yet
     open_rows = await world.ask(
-        "SELECT coalesce(sum(n), $2) FROM campaign_tallies WHERE campaign_id = $1 AND counter IN ('pending', 'queued')",
+        """SELECT coalesce(sum(n), $2)::bigint FROM campaign_tallies
+        WHERE campaign_id = $1 AND counter IN ('pending', 'queued')""",
         campaign,
         leads,
     )
-    return int(str(open_rows)) < leads // 4
+    assert isinstance(open_rows, int)
+    return open_rows < leads // 4
 
 
 async def _ended(world: World, campaigns: list[CampaignId]) -> bool:

@@ -1,7 +1,7 @@
 """Browsers for the benchmark of the page: one that reloads, some that listen, and some that hang.
 
 Separate from what is judged, and written on bare streams: on two cores a client that is worth its name as a browser
-would be measured together with the page.
+would be measured together with the page. All are signed in with the same session.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+
+from fleetcast.services.accounts.entrance import cookie_name
 
 HOST = "127.0.0.1"
 LONGEST_EVENT = 4 << 20
@@ -29,17 +31,26 @@ class Visit:
     size: int
 
 
-def _request(port: int, path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n".encode()
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where the dashboard listens, and the session with which it opens."""
+
+    port: int
+    token: str = ""
+
+    def request(self, path: str) -> bytes:
+        """What a browser sends for an address."""
+        cookie = f"Cookie: {cookie_name(secure=False)}={self.token}\r\n" if self.token else ""
+        return f"GET {path} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n{cookie}Connection: close\r\n\r\n".encode()
 
 
-async def visit(port: int, path: str, wanted: bytes) -> Visit:
+async def visit(door: Door, path: str, wanted: bytes) -> Visit:
     """Ask on a fresh connection and read to its end. Raises RuntimeError for any answer that is not the one wanted."""
     began = time.monotonic()
     async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection(HOST, port)
+        reader, writer = await asyncio.open_connection(HOST, door.port)
         try:
-            writer.write(_request(port, path))
+            writer.write(door.request(path))
             answer = await reader.read(-1)
         finally:
             writer.close()
@@ -79,15 +90,15 @@ async def _listen(reader: asyncio.StreamReader, stream: Stream) -> None:
 
 
 @asynccontextmanager
-async def listening(port: int, path: str, browsers: int) -> AsyncIterator[list[Stream]]:
+async def listening(door: Door, path: str, browsers: int) -> AsyncIterator[list[Stream]]:
     """So many browsers with an open stream that read whatever comes. One that is cut off ends the block."""
     async with asyncio.TaskGroup() as group:
         streams, writers, tasks = [], [], []
         try:
             for _ in range(browsers):
-                reader, writer = await asyncio.open_connection(HOST, port, limit=LONGEST_EVENT)
+                reader, writer = await asyncio.open_connection(HOST, door.port, limit=LONGEST_EVENT)
                 writers.append(writer)
-                writer.write(_request(port, path))
+                writer.write(door.request(path))
                 streams.append(Stream())
                 tasks.append(group.create_task(_listen(reader, streams[-1]), name="browser"))
             yield streams
@@ -99,7 +110,7 @@ async def listening(port: int, path: str, browsers: int) -> AsyncIterator[list[S
 
 
 @asynccontextmanager
-async def hanging(port: int, path: str, browsers: int) -> AsyncIterator[None]:
+async def hanging(door: Door, path: str, browsers: int) -> AsyncIterator[None]:
     """So many browsers that ask for the stream, take next to nothing, and never read."""
     opened: list[socket.socket] = []
     try:
@@ -107,8 +118,8 @@ async def hanging(port: int, path: str, browsers: int) -> AsyncIterator[None]:
             browser = socket.socket()
             opened.append(browser)
             browser.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TINY_BUFFER)  # before connecting, or it is ignored
-            browser.connect((HOST, port))
-            browser.sendall(_request(port, path))
+            browser.connect((HOST, door.port))
+            browser.sendall(door.request(path))
         yield
     finally:
         for browser in opened:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field, replace
 
-from bench.browsers import Stream, Visit, hanging, listening, visit
+from bench.browsers import HOST, Door, Stream, Visit, hanging, listening, visit
 from bench.figures import judge, percentile
 from bench.outcome import Order, Outcome
 from bench.seeding import ACTOR, Fleet, make_fleet, plan_and_hold
@@ -14,6 +14,8 @@ from fleetcast.cli.session import runner
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.domain.pacing import Pace
 from fleetcast.runtime import Runtime, open_runtime
+from fleetcast.services.accounts.people import first_owner
+from fleetcast.services.accounts.sign_in import Browser, sign_in
 from fleetcast.services.campaign_actions import resume_campaign
 from fleetcast.store.connection import Connection
 from fleetcast.store.invariants import broken_invariants
@@ -71,15 +73,15 @@ async def _run(play: Stage, order: Order) -> Outcome:
         workspace = await make_fleet(runtime, Fleet(scale.devices, scale.page_rows, Pace(0, 0), order.seed))
         tell("planning ...")
         campaign = await plan_and_hold(runtime, workspace)
-        port, events = play.settings.port, f"/events?workspace={workspace}"
+        door, events = Door(play.settings.port, await _session(runtime)), f"/events?workspace={workspace}"
         async with runtime.db.connection() as connection:
             with Parts(play, "sender", "scheduler", "web") as parts:
                 await until_ready(connection, parts, order.scale.moment)
-                await until(lambda: _answers(port), "the dashboard answers", seconds=60, parts=parts)
-                async with hanging(port, events, HANGING), listening(port, events, LISTENING) as streams:
+                await until(lambda: _answers(door), "the dashboard answers", seconds=60, parts=parts)
+                async with hanging(door, events, HANGING), listening(door, events, LISTENING) as streams:
                     await until(lambda: _all_hear(streams), "every browser hears something", seconds=60, parts=parts)
                     tell(f"sending, with {LISTENING} browsers that read, {HANGING} that hang, and one that reloads ...")
-                    watched = await _watch(play, runtime, connection, parts, workspace, campaign, scale.page_rows)
+                    watched = await _watch(play, door, runtime, connection, parts, workspace, campaign, scale.page_rows)
             tell("judging ...")
             row = await connection.fetchrow(_VERIFY, timeout=300)
             assert row is not None
@@ -91,9 +93,17 @@ async def _run(play: Stage, order: Order) -> Outcome:
     return _judged(watched, streams, row["rows"], row["seconds"])
 
 
-async def _answers(port: int) -> bool:
+async def _session(runtime: Runtime) -> str:
+    """The owner of everything, signed in as at the form."""
+    owner = await first_owner(runtime)
+    assert owner is not None
+    assert owner.password is not None
+    return (await sign_in(runtime, owner.email, owner.password, Browser("benchmark", HOST))).token
+
+
+async def _answers(door: Door) -> bool:
     try:
-        return bool(await visit(port, "/ready", b'"ready"'))
+        return bool(await visit(door, "/ready", b'"ready"'))
     except (OSError, RuntimeError):
         return False
 
@@ -104,6 +114,7 @@ async def _all_hear(streams: list[Stream]) -> bool:
 
 async def _watch(
     play: Stage,
+    door: Door,
     runtime: Runtime,
     connection: Connection,
     parts: Parts,
@@ -111,13 +122,13 @@ async def _watch(
     campaign: CampaignId,
     total: int,
 ) -> Watched:
-    port, over = play.settings.port, asyncio.Event()
-    rehearsed = [await visit(port, "/", b"Going out now") for _ in range(REHEARSALS)]
+    over = asyncio.Event()
+    rehearsed = [await visit(door, "/", b"Going out now") for _ in range(REHEARSALS)]
     before = play.cpu() | parts.cpu()
     await resume_campaign(runtime, workspace, campaign, actor=ACTOR)
     watched = Watched(begun=time.monotonic(), rehearsed=rehearsed)
     async with asyncio.TaskGroup() as group:
-        group.create_task(_reload(port, over, watched.visits), name="reloading browser")
+        group.create_task(_reload(door, over, watched.visits), name="reloading browser")
         group.create_task(_weigh(parts, over, watched.memory), name="memory of the dashboard")
         try:
             await until(
@@ -140,10 +151,10 @@ async def _sent(connection: Connection, campaign: CampaignId, total: int) -> boo
     return bool(await connection.fetchval(_SENT, campaign) >= total)
 
 
-async def _reload(port: int, over: asyncio.Event, visits: list[Visit]) -> None:
+async def _reload(door: Door, over: asyncio.Event, visits: list[Visit]) -> None:
     """One request after the other, each begun a tenth of a second after the one before or as soon as that is over."""
     while not over.is_set():
-        visits.append(await visit(port, "/", b"Going out now"))
+        visits.append(await visit(door, "/", b"Going out now"))
         await asyncio.sleep(max(0.0, EVERY - visits[-1].seconds))
 
 

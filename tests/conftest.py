@@ -118,7 +118,7 @@ async def runtime(db: Database, redis_url: str, short_directory: Path) -> AsyncI
 def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords are hashed with next to no work; for tests that make many and ask nothing of the hash."""
     light = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
-    monkeypatch.setattr(passwords, "_HASH", light)
+    monkeypatch.setattr(passwords, "_argon2", lambda: light)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaigns import CampaignReport, show_campaign
 from fleetcast.services.devices import Device, add_device
-from fleetcast.services.lead_import import ImportReport, import_leads
+from fleetcast.services.lead_import import import_leads
+from fleetcast.services.lead_report import ImportReport
 from fleetcast.services.ledger_check import LedgerCheck, check_ledger
 from fleetcast.services.workspaces import Workspace, create_workspace
 from fleetcast.transports.simulator.launch import SimulatorProcess

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
         description="Senders that `fleetcast up` starts at most under load. Without it: one for every two cores.",
     )
     media_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest picture or document, in bytes.")
+    import_max_bytes: int = Field(
+        default=1024**3, gt=0, description="Largest file of leads that is taken over HTTP, in bytes."
+    )
 
     keep_messages_days: int = Field(
         default=180,

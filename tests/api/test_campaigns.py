@@ -363,7 +363,7 @@ async def test_s08_a_text_of_ten_megabytes_is_refused(api: httpx2.AsyncClient, s
         ('{"niches": ["\\u0000"]}', "niches[0]"),
         ('{"niches": ["\\ud800"]}', "niches[0]"),
         ('{"title": "\\ud800"}', "title"),
-        ('{"devices": ["\\ud800"]}', "devices"),
+        ('{"devices": ["\\ud800"]}', "devices[0]"),
         ('{"schedule": "\\ud800"}', "schedule"),
     ],
 )

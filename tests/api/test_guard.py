@@ -6,7 +6,8 @@ import httpx2
 import pytest
 from fastapi import APIRouter
 
-from fleetcast.api.guard import LARGEST_REQUEST, GuardedRoute
+from fleetcast.api.guard import GuardedRoute
+from fleetcast.api.limits import JSON_BYTES
 
 
 async def test_every_answer_says_how_often_one_may_still_ask_refusals_too(api: httpx2.AsyncClient) -> None:
@@ -28,7 +29,7 @@ async def test_s15_a_request_that_is_too_large_is_refused_before_it_is_read(api:
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal read
-        for _ in range(2 * LARGEST_REQUEST // 2**20):
+        for _ in range(2 * JSON_BYTES // 2**20):
             read += 2**20
             yield b"x" * 2**20
 

@@ -63,6 +63,8 @@ async def test_filters_meet(api: httpx2.AsyncClient, cast: Broadcast) -> None:
     assert await ids(api, recipient=cast.phones[1]) == [m[1]]
     assert await ids(api, recipient=cast.phones[1].replace("+60", "0")) == [m[1]], "as people write it"
     assert await ids(api, campaign_id=cast.campaign + 1) == []
+    plain = await api.get(f"messages?recipient={cast.phones[1]}")
+    assert [x["id"] for x in plain.json()["items"]] == [m[1]], "a + that was not written as %2B"
 
 
 async def test_s46_a_number_in_any_digits_finds_the_same_person(api: httpx2.AsyncClient, cast: Broadcast) -> None:

@@ -97,7 +97,7 @@ async def test_keys_and_people_are_counted_each_for_themselves(
     assert last.status_code == 429
     person = await tenants.person(runtime, workspace)
     for who in ({"key": await tenants.key(runtime, workspace)}, {"session": person.token}):
-        async with tenants.client(app, **who) as other:
+        async with tenants.client(app, key=who.get("key"), session=who.get("session")) as other:
             assert left(await other.get(DEVICES)) == LIMIT - 1
 
 

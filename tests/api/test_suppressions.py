@@ -109,6 +109,11 @@ async def test_s07_a_place_in_the_list_is_one_that_a_page_gave(api: httpx2.Async
     assert (answer.status_code, fields(answer)) == (422, ["after"])
 
 
+async def test_a_number_in_an_address_that_cannot_be_read_is_named(api: httpx2.AsyncClient) -> None:
+    for answer in (await api.get("suppressions/hello"), await api.post("suppressions/hello/lift")):
+        assert (answer.status_code, fields(answer)) == (422, ["number"])
+
+
 async def test_s05_another_workspaces_list_is_not_seen_and_not_changed(
     api: httpx2.AsyncClient, runtime: Runtime
 ) -> None:

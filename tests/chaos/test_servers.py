@@ -5,7 +5,6 @@ is the simulator's ledger.
 """
 
 import asyncio
-import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -17,11 +16,14 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from fleetcast.domain.access import Role
 from fleetcast.embedded.servers import EmbeddedServers
+from fleetcast.services.accounts.membership import invite
 from fleetcast.store import connection
 from fleetcast.web.app import create_app
 from tests.chaos.world import DEVICES, PATIENCE, POSTGRES, World, make_template, new_world
 from tests.process_tree import eventually
+from tests.web import visitors
 from tests.web.streams import events, serving
 
 REDIS_BACK = 10.0
@@ -226,31 +228,39 @@ async def test_c11_locks_held_by_others_stop_claims_and_keep_results(world: Worl
 
 @pytest.fixture
 async def page(world: World) -> AsyncIterator[httpx2.AsyncClient]:
-    """A browser on the dashboard, with more patience than it has."""
+    """The dashboard in the browser of a member, with more patience than it has."""
+    person = await visitors.signed_in(world.fleet.runtime, world.fleet.workspace.id)
     async with (
         serving(world.fleet.runtime) as (url, _, _),
-        httpx2.AsyncClient(base_url=url, timeout=30) as browser,
+        httpx2.AsyncClient(
+            base_url=url,
+            timeout=30,
+            headers=visitors.OURS,
+            cookies={visitors.SESSION: person.token},
+            follow_redirects=True,
+        ) as browser,
     ):
         yield browser
 
 
-def addresses(world: World) -> list[str]:
-    """Every page there is, of a workspace that exists."""
-    paths = create_app(world.fleet.runtime).openapi()["paths"]
-    found = [path for path, methods in paths.items() if "get" in methods]
-    assert {"/", "/events", "/health", "/ready"} <= set(found)
-    return [f"{re.sub(r'{[^}]+}', '1', path)}?workspace={world.fleet.workspace.id}" for path in found]
+@pytest.fixture
+async def addresses(world: World) -> dict[str, str]:
+    """Every page there is, by its path, of a workspace and an invitation that exist."""
+    runtime, workspace = world.fleet.runtime, world.fleet.workspace.id
+    invited = await invite(runtime, workspace, "new@example.org", Role.VIEWER, actor="tests")
+    paths = {str(route.path) for route in visitors.routes(create_app(runtime)) if "GET" in (route.methods or ())}
+    assert {"/", "/events", "/sign-in", "/health", "/ready"} <= paths
+    return {path: f"{path.replace('{token}', invited.token)}?workspace={workspace}" for path in paths}
 
 
-async def statuses(world: World, browser: httpx2.AsyncClient) -> dict[str, int]:
+async def statuses(addresses: dict[str, str], browser: httpx2.AsyncClient) -> dict[str, int]:
     """What every page answers, without waiting for the end of a stream."""
 
     async def ask(address: str) -> int:
         async with browser.stream("GET", address) as answer:
             return int(answer.status_code)
 
-    found = addresses(world)
-    return dict(zip((a.partition("?")[0] for a in found), await asyncio.gather(*(ask(a) for a in found)), strict=True))
+    return dict(zip(addresses, await asyncio.gather(*map(ask, addresses.values())), strict=True))
 
 
 async def lose_postgres(world: World) -> None:
@@ -270,33 +280,34 @@ async def lose_redis(world: World) -> None:
 
 @pytest.mark.parametrize("lose", [lose_postgres, mute_postgres, lose_redis])
 async def test_pages_say_503_while_a_server_is_away_and_come_back(
-    world: World, page: httpx2.AsyncClient, lose: Fault, log: list[EventDict]
+    world: World, page: httpx2.AsyncClient, addresses: dict[str, str], lose: Fault, log: list[EventDict]
 ) -> None:
     browser = page
-    async with browser.stream("GET", f"/events?workspace={world.fleet.workspace.id}") as stream:
+    async with browser.stream("GET", addresses["/events"]) as stream:
         told = events(stream.aiter_lines())
         await anext(told)
-        assert set((await statuses(world, browser)).values()) == {200}
+        assert set((await statuses(addresses, browser)).values()) == {200}
         await lose(world)
-        answers = await statuses(world, browser)
-        assert answers["/health"] == answers["/events"] == 200, "the process lives, and a stream tells of trouble"
+        answers = await statuses(addresses, browser)
+        assert answers["/health"] == answers["/sign-in/code"] == 200, "the process lives"
         assert answers["/ready"] == 503
-        assert answers["/"] == (200 if lose is lose_redis else 503), "pages need no Redis"
+        for path in ("/", "/events", "/sign-in", "/invitations/{token}"):  # who asks is known to PostgreSQL alone
+            assert answers[path] == (200 if lose is lose_redis else 503), path
         assert set(answers.values()) <= {200, 503}
         if lose is not lose_redis:
             await next_event(told, "trouble")
         world.postgres.go_on()
         world.redis.go_on()
         world.postgres.cut()
-        await eventually(lambda: all_well(world, browser), "every page is back", POSTGRES_BACK)
+        await eventually(lambda: all_well(addresses, browser), "every page is back", POSTGRES_BACK)
         await next_event(told, "message", "current")
     traces = [line for line in log if "exc_info" in line or line["log_level"] in ("error", "critical")]
     assert traces == []
 
 
-async def all_well(world: World, browser: httpx2.AsyncClient) -> bool:
+async def all_well(addresses: dict[str, str], browser: httpx2.AsyncClient) -> bool:
     with suppress(httpx2.TransportError):
-        return set((await statuses(world, browser)).values()) == {200}
+        return set((await statuses(addresses, browser)).values()) == {200}
     return False
 
 

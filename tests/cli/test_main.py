@@ -163,13 +163,22 @@ def test_the_schema_is_made_by_whatever_command_comes_first(
     assert command("db", "migrate").out == f"The schema is at version {told['expected']}.\n"
 
 
+PAGES = "fastapi uvicorn jinja2 fleetcast.api fleetcast.web.app fleetcast.services.accounts"
+SECRETS = "pwdlib argon2 pyotp cryptography.fernet"
+
+
 @pytest.mark.parametrize(
     ("loading", "without"),
     [
         ("main(['--version'])", "asyncpg redis fastapi liquid PIL alembic sqlalchemy"),
         ("main(['device', 'list', '--help'])", "fastapi uvicorn jinja2 liquid PIL alembic sqlalchemy"),
-        ("main(['sender', '--help']); import fleetcast.engine.processes", "fastapi uvicorn jinja2 PIL sqlalchemy"),
-        ("main(['web', '--help']); import fleetcast.web.app", "fleetcast.engine.sender liquid PIL sqlalchemy"),
+        ("main(['sender', '--help']); import fleetcast.engine.processes", f"{PAGES} {SECRETS} PIL sqlalchemy"),
+        ("main(['scheduler', '--help']); import fleetcast.engine.processes", f"{PAGES} {SECRETS} PIL sqlalchemy"),
+        (
+            "main(['web', '--help']); import fleetcast.web.app",
+            f"fleetcast.engine.sender {SECRETS} liquid PIL sqlalchemy",
+        ),
+        ("import fleetcast.cli.up", f"fastapi uvicorn jinja2 {SECRETS}"),
     ],
 )
 def test_a_process_carries_only_what_it_needs(loading: str, without: str) -> None:

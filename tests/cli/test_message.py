@@ -50,6 +50,16 @@ def test_messages_are_filtered_by_what_people_know(command: Command, broadcast: 
     assert "no such messages" in command("message", "list", "--status", "cancelled").out
 
 
+def test_a_message_is_sent_to_one_person(command: Command, broadcast: Broadcast) -> None:
+    device = f"DEVICE {broadcast.devices[0]}"
+    made = json.loads(command("message", "send", "012-345 6789", "Your table", "--device", device, "--json").out)
+    assert (made["recipient"], made["status"], made["campaign_id"]) == ("+60123456789", "pending", None)
+    assert "pending" in command("message", "send", "0123456789", "Again", "--device", device).out
+    assert command("message", "send", "12", "x", "--device", device).code == 2
+    assert command("message", "send", "0123456789", "x", "--device", "nobody").code == 3
+    assert command("message", "send", "0123456789", "x", "--device", device, "--expires-after", "soon").code == 2
+
+
 def test_the_story_of_a_message_is_told_by_the_workspaces_clock(command: Command, broadcast: Broadcast) -> None:
     shown = command("message", "show", str(broadcast.messages[0]))
     assert shown.code == 0

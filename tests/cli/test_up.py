@@ -12,10 +12,11 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from fleetcast.services.demo import TITLE
+from fleetcast.services.demo import TITLE, WORKSPACE
 from tests.process_tree import ProcessTree, eventually, home_of_its_own, is_empty, processes_of
 
 RUNS = re.compile(r"Fleetcast runs\. The dashboard: (http://\S+)")
+OWNER = re.compile(r"Sign in as (\S+) with the password (\S+)\n")
 SECRET = "geheim-4711"
 
 
@@ -74,7 +75,27 @@ async def test_the_dashboard_is_at_the_address_that_was_printed_and_shows_the_de
         for path in ("/health", "/ready"):
             answer = await client.get(path)
             assert answer.status_code == 200, answer.text
-        assert TITLE in (await client.get("/")).text
+        assert (await client.get("/")).status_code == 401
+        [(email, password)] = OWNER.findall(running.out)
+        answer = await client.post("/sign-in", data={"email": email, "password": password})
+        assert answer.headers["location"] == "/"
+        shown = await client.get("/")
+        assert TITLE in shown.text
+        assert f"<title>{WORKSPACE} " in shown.text
+
+
+async def test_f36_the_first_password_is_random_and_printed_once(running: ProcessTree) -> None:
+    await dashboard(running)
+    [(email, password)] = OWNER.findall(running.out)
+    assert email == "owner@localhost"
+    assert len(password) >= 20
+    assert len(set(password)) >= 8
+    logs = [log.name for log in (running.home / "log").iterdir() if password in log.read_text()]
+    assert logs == []
+    again = ProcessTree(running.home, "user", "list", "--json")
+    assert await again.end() == 0
+    assert [user["email"] for user in json.loads(again.out)] == [email]
+    assert password not in again.out
 
 
 async def test_the_figures_of_the_whole_tree_are_at_one_address(running: ProcessTree) -> None:

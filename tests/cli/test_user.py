@@ -46,6 +46,19 @@ def test_somebody_is_added_and_their_password_shown_once(command: Command) -> No
     assert "shown this once" in third.out
 
 
+def test_a_member_is_given_another_role(command: Command) -> None:
+    command("workspace", "create", "Shop")
+    for email, role in (("ann@example.org", "owner"), ("ben@example.org", "viewer")):
+        command("user", "add", email, "--role", role)
+    assert command("user", "role", "Ben@example.org", "owner").out == "Ben@example.org is owner of Shop.\n"
+    assert command("user", "role", "ann@example.org", "operator", "--json").code == 0
+    last = command("user", "role", "ben@example.org", "viewer")
+    assert last.code == 4
+    assert "only owner" in last.err
+    assert command("user", "role", "nobody@example.org", "owner").code == 3
+    assert command("user", "role", "ann@example.org", "king").code == 2
+
+
 def test_s37_the_list_shows_who_there_is_and_no_secret(command: Command, database_url: str) -> None:
     assert "no account yet" in command("user", "list").out
     command("workspace", "create", "Shop")

@@ -59,7 +59,8 @@ async def network(runtime: Runtime, knife: list[Cutting]) -> AsyncIterator[Proxy
 
 
 def fleet_at(network: Proxy, key: str, **settings: Any) -> Client:
-    return Client(f"http://127.0.0.1:{network.port}", key, **QUICK | settings)
+    kinds: dict[str, Any] = QUICK | settings
+    return Client(f"http://127.0.0.1:{network.port}", key, **kinds)
 
 
 async def test_a_connection_cut_after_the_change_was_made_makes_it_once(

@@ -37,6 +37,7 @@ def test_everything_in_it_is_closed_to_others(fresh: Path) -> None:
         "log": 0o700,
         "simulator": 0o700,
         "spool": 0o700,
+        "uploads": 0o700,
         "lock": 0o600,
         "node_id": 0o600,
     }
@@ -46,6 +47,7 @@ def test_what_a_demo_or_a_failed_command_left_is_no_stranger(fresh: Path) -> Non
     (fresh / "demo").mkdir(parents=True)  # `fleetcast demo` keeps its own data below the ordinary ones
     (fresh / "log").mkdir()
     (fresh / "log" / "errors.log").touch()
+    (fresh / "secret.key").touch()  # made by the first secret, perhaps while PostgreSQL was somewhere else
     with locked(fresh):
         assert (fresh / "node_id").exists()
 

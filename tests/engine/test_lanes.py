@@ -16,6 +16,7 @@ def one_lane(pace: Pace, *, seed: int = 1, ended: float = NEVER) -> Lanes:
     lanes = Lanes(Random(seed))
     lanes.open(1, 0, pace, ended=ended, ready=True, now=0.0)
     lanes.begin_look()
+    lanes.was_read([1])
     return lanes
 
 
@@ -190,7 +191,7 @@ def test_a_lane_with_an_orphan_stays_closed_until_it_is_settled() -> None:
     lane.blocked = True
     lanes.offer(1, rows(7), 0.0)
     assert lanes.next_due() is None
-    lanes.unblock(1, 50.0)
+    lanes.unblock(1, 50.0, 50.0)
     assert lanes.pop_due(59.9, 10) == []
     assert [s.message for s in lanes.pop_due(60.0, 10)] == [7]
 
@@ -257,6 +258,7 @@ def test_f11_a_row_that_came_while_its_device_was_not_ready_is_looked_for_althou
     assert lanes.unsure([0]) == [1]
     lanes.looked([1])
     lanes.offer(1, rows(7, 8), 0.0)
+    lanes.was_read([1])
     assert lanes.unsure([0]) == []
     [first] = lanes.pop_due(0.0, 5)
     lanes.finished(first.lane, 0.0)
@@ -269,6 +271,7 @@ def test_f11_every_window_is_looked_at_in_turn_although_its_lane_never_runs_dry(
     for device in range(200):
         lanes.open(device, device % 64, Pace(5, 15), ended=NEVER, ready=True, now=0.0)
         lanes.offer(device, rows(device), 0.0)
+    lanes.was_read(range(200))
     looked_at: list[int] = []
     for _ in range(LOOK_TURNS):
         lanes.begin_look()
@@ -289,6 +292,35 @@ def test_after_a_refused_claim_or_a_lost_redis_a_window_is_looked_at_again() -> 
     assert lanes.unsure([0]) == [1]
 
 
+def test_a_window_is_read_before_its_lane_asks_for_more() -> None:
+    # Each sender that takes a device over would have another windowful queued behind what is queued already.
+    lanes = Lanes(Random(1))
+    lanes.open(1, 0, Pace(10, 10), ended=NEVER, ready=True, now=0.0)
+    assert lanes.asks() == []
+    assert lanes.unread([1, 2]) == [1]
+    lanes.offer(1, rows(*range(4)), 0.0)
+    assert lanes.asks() == [], "a hint is not the whole window"
+    lanes.offer(1, rows(*range(8)), 0.0)
+    lanes.was_read([1])
+    assert lanes.asks() == []
+    assert lanes.unread([1]) == []
+    lanes.ask_again()  # hints may have been lost
+    assert lanes.asks() == []
+    lanes.was_read([1])
+    assert lanes.unread([1]) == []
+
+
+def test_a_device_that_never_sent_could_start_when_it_was_taken_over_and_not_at_the_beginning_of_time() -> None:
+    lanes = one_lane(Pace(5, 5))
+    lane = lanes.get(1)
+    assert lane is not None
+    lanes.block(lane)
+    lanes.offer(1, rows(7), 40.0)
+    lanes.unblock(1, NEVER, 60.0)
+    [start] = lanes.pop_due(60.0, 5)
+    assert (start.due, lane.due) == (60.0, 60.0), "lateness is counted from there"
+
+
 def test_a_device_that_was_somebody_elses_meanwhile_starts_nothing_until_its_last_end_is_known() -> None:
     lanes = one_lane(Pace(5, 5), ended=0.0)
     lanes.offer(1, rows(7, 8), 0.0)
@@ -298,9 +330,9 @@ def test_a_device_that_was_somebody_elses_meanwhile_starts_nothing_until_its_las
     lanes.block(lane)
     assert lanes.next_due() is None
     assert lanes.pop_due(100.0, 5) == []
-    lanes.unblock(1, 98.0)
+    lanes.unblock(1, 98.0, 100.0)
     assert lanes.next_due() == 103.0
-    lanes.unblock(1, 100.0)
+    lanes.unblock(1, 100.0, 100.0)
     assert lanes.next_due() == 103.0, "it was not blocked any more"
 
 
@@ -309,7 +341,7 @@ def test_a_refused_claim_waits_for_the_gap_of_an_attempt_that_another_owner_had_
     lanes.offer(1, rows(7, 8), 0.0)
     [start] = lanes.pop_due(6.0, 1)
     lanes.block(start.lane)
-    lanes.unblock(1, 4.0)
+    lanes.unblock(1, 4.0, 6.0)
     lanes.refused(start.lane)
     assert lanes.next_due() == 9.0
 

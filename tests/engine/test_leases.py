@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from fleetcast.domain.pacing import WIDEST_WINDOW
 from fleetcast.embedded.data_directory import node_id
+from fleetcast.engine.leases import Leases
 from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaign_actions import launch_campaign
 from fleetcast.services.campaigns import create_campaign
 from fleetcast.services.workspaces import create_workspace
-from fleetcast.store import shards
+from fleetcast.store import processes, shards
 from fleetcast.store.invariants import broken_invariants
 from fleetcast.transports.simulator.launch import SimulatorProcess
 from tests.running import Fleet, until
@@ -105,6 +107,49 @@ async def test_senders_share_the_shards_as_they_come_and_go(senders: Senders) ->
     await senders.share(64)
 
 
+class SlowHolder:
+    """Takes a device over so slowly that all of them take longer than a lease lasts."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.gained_shards: list[int] = []
+        self.lost_shards: list[int] = []
+
+    async def gained(self, shards: set[int]) -> None:
+        async with self._runtime.db.connection() as connection:
+            await connection.execute("SELECT pg_sleep($1 * 0.03)", len(shards))
+        self.gained_shards += sorted(shards)
+
+    async def leaving(self, shards: set[int]) -> None:
+        raise AssertionError("nobody else is there")
+
+    def is_busy(self, shard: int) -> bool:
+        return False
+
+    async def lost(self, shards: set[int]) -> None:
+        self.lost_shards += sorted(shards)
+
+
+async def test_taking_over_may_last_longer_than_a_lease(runtime: Runtime, workspace: object) -> None:
+    holder = SlowHolder(runtime)
+    async with runtime.db.connection() as connection:
+        await connection.execute("INSERT INTO nodes (id, name) VALUES ('n', 'n')")
+        await processes.beat(connection, "slow", "sender", "n", [], {})
+    leases = Leases(runtime.db, "slow", "n", 1.0, holder)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leases.run(stop, lambda: None))
+
+        async def all_taken_over() -> bool:
+            return len(leases.epochs) == 64 and leases.hold(asyncio.get_running_loop().time())
+
+        await until(all_taken_over)
+        stop.set()
+    assert sorted(holder.gained_shards) == list(range(64)), "each once"
+    assert holder.lost_shards == []
+    assert set(leases.epochs.values()) == {1}, "none ended meanwhile and had to be leased anew"
+
+
 async def test_a_shard_with_a_home_is_owned_there_or_not_at_all(senders: Senders) -> None:
     senders.start("north")
     await senders.share(64)
@@ -157,6 +202,29 @@ async def test_f03_devices_that_move_between_senders_keep_their_pace_and_send_ev
         doubted = await connection.fetchval("SELECT count(*) FROM message_attempts WHERE outcome = 'unknown'")
     assert moved == 12
     assert doubted == 0, "a shard is handed over when its attempts have ended and are written"
+
+
+async def test_senders_that_come_and_go_do_not_pile_up_queued_rows(senders: Senders, tmp_path: Path) -> None:
+    runtime = senders.runtime
+    workspace = await create_workspace(runtime, "My shop", time_zone="Asia/Kuala_Lumpur", region="MY")
+    fleet = Fleet(runtime, workspace, tmp_path, tmp_path / "ledger.jsonl")
+    device = await fleet.device(delay=0.1)
+    await fleet.leads(device, "phone\n" + "".join(f"+60123{n:06}\n" for n in range(1_000)))
+    campaign = await create_campaign(
+        runtime, workspace.id, {"title": "Greetings", "body": "Hello", "schedule": "now"}, actor="test"
+    )
+    async with scheduling(runtime):
+        await launch_campaign(runtime, workspace.id, campaign.id, actor="test")
+        for _ in range(8):
+            before = await fleet.count(campaign.id, "sent")
+            senders.start()
+
+            async def some_left(before: int = before) -> bool:
+                return await fleet.count(campaign.id, "sent") >= before + 3
+
+            await until(some_left)
+            await senders.stop()
+        assert await fleet.count(campaign.id, "queued") <= 2 * WIDEST_WINDOW, "not one window for each sender"
 
 
 async def test_an_order_is_found_for_some_seconds_without_its_nudge(senders: Senders) -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from fleetcast.domain.identifiers import CampaignId, WorkspaceId
+from fleetcast.domain.identifiers import CampaignId, DeviceId, WorkspaceId
 from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.engine.sender import Sender
 from fleetcast.engine.supervisor import Beat, Supervisor
@@ -21,6 +21,8 @@ from fleetcast.store.connection import Connection, Database
 from fleetcast.store.identity import note_node
 from fleetcast.store.invariants import broken_invariants
 from fleetcast.store.transitions import Claim, SentResult
+from fleetcast.transports.base import DeviceHandle
+from fleetcast.transports.simulator.client import SimulatorTransport
 from fleetcast.transports.simulator.launch import SimulatorProcess
 from tests.process_tree import eventually
 from tests.running import Fleet, until
@@ -48,8 +50,9 @@ async def test_f03_of_twenty_claims_of_one_row_at_once_one_becomes_an_attempt(
     async with db.connection() as connection:
         cast = await make_broadcast(connection, workspace, people=1, devices=1)
         await cast.queue(connection)
-        [shard] = await connection.fetchrow("SELECT shard_id FROM broadcast_messages")  # type: ignore[misc]
-    claim = Claim(cast.messages[0], shard, 0)
+        row = await connection.fetchrow("SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages")
+    assert row is not None
+    claim = Claim(row[0], row[1], row[2], row[3], 0)
 
     async def t2() -> int:
         async with db.connection() as connection:
@@ -202,6 +205,46 @@ async def test_f16_a_device_whose_claim_was_refused_sends_as_soon_as_it_may(flee
         await connection.execute("DROP TRIGGER a_deaf ON broadcast_messages")
     await until(lambda: fleet.has_finished(campaign))
     assert (await fleet.judge()).accepted == 40
+
+
+async def test_a_session_that_was_opened_elsewhere_is_opened_again_by_the_owner_and_costs_nobody_a_message(
+    fleet: Fleet,
+) -> None:
+    device = await fleet.device()
+    await fleet.leads(device, people(30))
+    first = await launched(fleet, "First")
+    await until(lambda: fleet.has_finished(first))
+    elsewhere = SimulatorTransport(fleet.runtime.simulator_socket)
+    await elsewhere.start()
+    try:
+        await elsewhere.open(DeviceHandle(DeviceId(device.id), None))
+        assert await elsewhere.health()  # an answer behind the opening: the device is there now
+        second = await launched(fleet, "Second")
+        await until(lambda: fleet.has_finished(second))
+    finally:
+        await elsewhere.stop()
+    assert await fleet.count(second, "sent") == 30
+    async with fleet.runtime.db.connection() as connection:
+        refused = await connection.fetch("SELECT outcome, code FROM message_attempts WHERE outcome IS NOT NULL")
+    assert {row["code"] for row in refused} <= {"not_open"}
+    assert len(refused) <= 2
+
+
+async def test_a_shard_that_was_anothers_without_its_owner_noticing_has_its_sessions_opened_anew(fleet: Fleet) -> None:
+    device = await fleet.device()
+    await fleet.leads(device, people(5))
+    first = await launched(fleet, "First")
+    await until(lambda: fleet.has_finished(first))
+    deaf = SimulatorTransport(fleet.runtime.simulator_socket)
+    await deaf.start()
+    await deaf.open(DeviceHandle(DeviceId(device.id), None))
+    assert await deaf.health()
+    await deaf.stop()  # and nobody has the device
+    async with fleet.runtime.db.connection() as connection:
+        await connection.execute("UPDATE shards SET epoch = epoch + 1 WHERE id = $1", device.shard_id)
+    second = await launched(fleet, "Second")
+    await until(lambda: fleet.has_finished(second))
+    assert await fleet.count(second, "sent") == 5
 
 
 async def test_f17_after_a_campaign_and_after_a_restart_the_next_one_goes_out(runtime: Runtime, fleet: Fleet) -> None:

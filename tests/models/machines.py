@@ -145,7 +145,9 @@ class Machines(Play):
             [shard] = await connection.fetchrow("SELECT shard_id FROM devices WHERE id = $1", device) or [0]
             epoch = sender.epochs.get(shard, 1) + {"an old epoch": -1, "a new epoch": 1}.get(how, 0)
             name = "nobody" if how == "another's lease" else sender.name
-            rows = await claim(connection, [Claim(message, shard, 0)], {shard: epoch}, name, self.install)
+            campaign = await connection.fetchval("SELECT campaign_id FROM broadcast_messages WHERE id = $1", message)
+            asked = [Claim(message, shard, device, campaign or 0, 0)]
+            rows = await claim(connection, asked, {shard: epoch}, name, self.install)
             assert rows == [], f"claimed by {how}"
 
         self.with_connection(work)

@@ -110,7 +110,8 @@ class Sender:
 
     async def claim(self, connection: Connection, message: int, lane: LaneRow) -> list[Claimed]:
         """T2 for one message."""
-        claim = Claim(message, lane.shard, round(lane.max_delay * 1000))
+        campaign = await connection.fetchval("SELECT campaign_id FROM broadcast_messages WHERE id = $1", message)
+        claim = Claim(message, lane.shard, lane.id, campaign or 0, round(lane.max_delay * 1000))
         return await transitions.claim(connection, [claim], self.epochs, self.name, self.install)
 
     async def begin(self, claimed: Claimed) -> None:

@@ -84,6 +84,8 @@ def test_the_level_of_a_command_gives_way_to_a_wish_for_debug(tmp_path: Path) ->
         {"error": ConnectionError("cannot reach redis://:hunter2@cache:6379/0")},
         {"setting": SecretStr("hunter2")},
         {"nested": [{"deep": ({"client_secret": "hunter2"},)}]},
+        {"path": "/invitations/fci_hunter2hunter2hunter2hunter2"},
+        {"error": "null value violates a rule\nDETAIL:  Failing row contains (1, hunter2)."},
     ],
     ids=str,
 )

@@ -6,6 +6,7 @@ from datetime import timedelta
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.runtime import Runtime
 from fleetcast.services.doctor import examine, list_concerns
+from fleetcast.store import processes
 from fleetcast.store.schema import head
 from tests.store.broadcast import make_broadcast
 
@@ -68,3 +69,14 @@ async def test_each_concern_is_said_once_its_fact_is_there(runtime: Runtime) -> 
     assert about(shards_leased=64) == []
     assert about(inbox_waiting=3, oldest_waiting=now - timedelta(minutes=6)) == ["inbox"]
     assert about(inbox_waiting=3, oldest_waiting=now - timedelta(minutes=4)) == []
+
+
+async def test_a_loop_that_stands_still_is_a_concern_and_breaks_no_promise(runtime: Runtime) -> None:
+    async with runtime.db.connection() as connection:
+        await connection.execute("INSERT INTO nodes (id, name) VALUES ('n', 'n')")
+        await processes.beat(connection, "host-1", "sender", "n", ["claims"], {"age:claims": 41.0})
+    found = await examine(runtime)
+    assert found.holds
+    assert [c.sentence for c in found.concerns if c.about == "processes"] == [
+        "Loops of the sender stand still: claims for 41 seconds. Its log says more."
+    ]

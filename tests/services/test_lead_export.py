@@ -19,7 +19,7 @@ from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services import lead_export
 from fleetcast.services.devices import add_device
-from fleetcast.services.lead_export import cells, export_leads, header
+from fleetcast.services.lead_export import cells, download_leads, export_leads, header
 from fleetcast.services.lead_files import open_lead_file
 from fleetcast.services.lead_import import import_leads
 from fleetcast.services.lead_rows import Row
@@ -259,3 +259,26 @@ async def test_the_first_leads_are_written_before_the_last_are_read(
     assert await export_leads(runtime, workspace, device, pipe) == 50_001
     assert pipe.getvalue().splitlines()[-1].startswith("Latecomer,")
     assert pipe.read_before * 10 < len(pipe.getvalue())
+
+
+async def test_a_download_is_read_as_it_is_taken(runtime: Runtime, workspace: WorkspaceId, device: DeviceId) -> None:
+    async with runtime.db.connection() as connection:
+        await connection.execute(
+            "INSERT INTO leads (workspace_id, device_id, phone) "
+            "SELECT $1, $2, '+6012' || lpad(n::text, 7, '0') FROM generate_series(1, 5000) n",
+            workspace,
+            device,
+        )
+    taken = await download_leads(runtime, workspace, device, actor="test")
+    assert await anext(taken) == b"\xef\xbb\xbfname,phone,niche,target_status,journey,time_zone,consent\r\n"
+    first = await anext(taken)
+    assert first.count(b"\r\n") == 2_000
+    async with runtime.db.connection() as connection:
+        await connection.execute(
+            "INSERT INTO leads (workspace_id, device_id, phone, name) VALUES ($1, $2, '+4915112345678', 'Latecomer')",
+            workspace,
+            device,
+        )
+    rest = [piece async for piece in taken]
+    assert [piece.count(b"\r\n") for piece in rest] == [2_000, 1_001]
+    assert b"Latecomer,'+4915112345678" in rest[-1]

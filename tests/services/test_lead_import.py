@@ -13,7 +13,8 @@ from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.queue.nudges import PLANNER, listening
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import add_device
-from fleetcast.services.lead_import import ImportProgress, ImportReport, import_leads
+from fleetcast.services.lead_import import import_leads
+from fleetcast.services.lead_report import ImportProgress, ImportReport
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import leads
 from fleetcast.store.connection import Database

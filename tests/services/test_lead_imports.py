@@ -14,8 +14,9 @@ from fleetcast.errors import Conflict, InvalidInput, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services import lead_staging
 from fleetcast.services.devices import add_device
-from fleetcast.services.lead_import import ImportProgress, import_leads, resume_import
+from fleetcast.services.lead_import import import_leads, resume_import
 from fleetcast.services.lead_imports import discard_import, list_imports
+from fleetcast.services.lead_report import ImportProgress
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import lead_imports
 from fleetcast.store.lead_merge import importing

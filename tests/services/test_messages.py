@@ -7,6 +7,7 @@ from fleetcast.domain.message import MessageStatus, Outcome, Reason
 from fleetcast.errors import InvalidInput, NotFound, Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services.messages import list_messages, show_message
+from fleetcast.services.single_sends import SingleSend, send_message
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import messages
 from tests.store.broadcast import make_broadcast
@@ -39,6 +40,38 @@ async def test_pages_of_a_workspace_come_newest_first(runtime: Runtime, workspac
     rest = await list_messages(runtime, workspace, limit=5, after=first.next)
     assert [m.id for m in rest.messages] == sorted(made.messages, reverse=True)[5:]
     assert rest.next is None
+
+
+async def test_a_workspace_that_rests_finds_its_messages_among_those_of_everybody(
+    runtime: Runtime, workspace: WorkspaceId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with runtime.db.connection() as connection:
+        made = await make_broadcast(connection, workspace, devices=2, people=7)
+        single = await send_message(
+            runtime, workspace, SingleSend(made.devices[0], "+60139999999", "Hello"), actor="test"
+        )
+        busy = await create_workspace(runtime, "Busy")
+        await make_broadcast(connection, busy.id, devices=2, people=40)
+    expected = [single.id, *sorted(made.messages, reverse=True)]
+
+    async def listed(limit: int) -> list[int]:
+        seen: list[int] = []
+        after = None
+        while True:
+            page = await list_messages(runtime, workspace, limit=limit, after=after)
+            seen += [m.id for m in page.messages]
+            if (after := page.next) is None:
+                return seen
+
+    for near, few in ((messages.NEAR, messages.FEW), (5, messages.FEW), (5, 0), (44, messages.FEW)):
+        monkeypatch.setattr(messages, "NEAR", near)
+        monkeypatch.setattr(messages, "FEW", few)
+        assert await listed(3) == await listed(1_000) == expected, (near, few)
+    monkeypatch.setattr(messages, "NEAR", 5)
+    of_device = await list_messages(runtime, workspace, device_id=made.devices[1])
+    assert {m.id for m in of_device.messages} == set(made.messages[1::2])
+    waiting = await list_messages(runtime, workspace, status=MessageStatus.PENDING, limit=2)
+    assert [m.id for m in waiting.messages] == expected[:2]
 
 
 async def test_filters_meet(runtime: Runtime, workspace: WorkspaceId) -> None:

@@ -31,9 +31,10 @@ class Broadcast:
     async def claim(self, connection: Connection, *messages: MessageId, gap_ms: int = 0) -> list[Claimed]:
         """T2 for these messages."""
         rows = await connection.fetch(
-            "SELECT id, shard_id FROM broadcast_messages WHERE id = ANY ($1::bigint[])", list(messages)
+            "SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages WHERE id = ANY ($1::bigint[])",
+            list(messages),
         )
-        claims = [Claim(r["id"], r["shard_id"], gap_ms) for r in rows]
+        claims = [Claim(r["id"], r["shard_id"], r["device_id"], r["campaign_id"] or 0, gap_ms) for r in rows]
         return await transitions.claim(connection, claims, self.epochs, SENDER, "test")
 
     async def send(self, connection: Connection, *messages: MessageId, gap_ms: int = 0) -> None:

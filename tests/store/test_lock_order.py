@@ -57,8 +57,10 @@ async def recovered(connection: Connection, _: Broadcast) -> None:
 
 
 async def claim_of_some_shards(connection: Connection, _: Broadcast) -> None:
-    rows = await connection.fetch("SELECT id, shard_id FROM broadcast_messages WHERE shard_id = ANY ($1)", CLAIMED)
-    claims = [Claim(r["id"], r["shard_id"], 0) for r in rows]
+    rows = await connection.fetch(
+        "SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages WHERE shard_id = ANY ($1)", CLAIMED
+    )
+    claims = [Claim(row[0], row[1], row[2], row[3], 0) for row in rows]
     await transitions.claim(connection, claims, EPOCHS, SENDER, "test")
 
 
@@ -76,31 +78,34 @@ async def test_shards_are_locked_in_the_order_of_their_numbers(
     assert free & asked == {shard for shard in asked if shard > BLOCKED}
 
 
-async def _backwards(connection: Connection) -> list[tuple[int, int, int]]:
-    rows = await connection.fetch("SELECT id, attempts, shard_id FROM broadcast_messages ORDER BY id DESC")
+async def _backwards(connection: Connection) -> list[tuple[int, int]]:
+    rows = await connection.fetch("SELECT id, attempts FROM broadcast_messages ORDER BY id DESC")
     return [tuple(row) for row in rows]
 
 
 async def claim(connection: Connection, _: Broadcast) -> None:
-    claims = [Claim(message, shard, 0) for message, _, shard in await _backwards(connection)]
+    rows = await connection.fetch(
+        "SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages ORDER BY id DESC"
+    )
+    claims = [Claim(row[0], row[1], row[2], row[3], 0) for row in rows]
     await transitions.claim(connection, claims, EPOCHS, SENDER, "test")
 
 
 async def record_sent(connection: Connection, _: Broadcast) -> None:
-    results = [SentResult(m, a, 1, f"provider-{m}", 0.0, b"sha") for m, a, _ in await _backwards(connection)]
+    results = [SentResult(m, a, 1, f"provider-{m}", 0.0, b"sha") for m, a in await _backwards(connection)]
     await transitions.record_sent(connection, results, [])
 
 
 async def record_other(connection: Connection, _: Broadcast) -> None:
     end = (MessageStatus.FAILED, Reason.RETRIES_EXHAUSTED, Outcome.REFUSED, "code", 0.0)
-    results = [OtherResult(message, attempt, 1, *end) for message, attempt, _ in await _backwards(connection)]
+    results = [OtherResult(message, attempt, 1, *end) for message, attempt in await _backwards(connection)]
     await transitions.record_other(connection, results, [])
 
 
 async def confirm(connection: Connection, _: Broadcast) -> None:
     now = await connection.fetchval("SELECT fleetcast_now()")
     found = [
-        Evidence(message, attempt, f"provider-{message}", now) for message, attempt, _ in await _backwards(connection)
+        Evidence(message, attempt, f"provider-{message}", now) for message, attempt in await _backwards(connection)
     ]
     await transitions.confirm_sent(connection, found, Resolution.RECEIPT)
 

@@ -115,11 +115,32 @@ async def test_t1_leaves_a_row_alone_that_somebody_else_has_just_moved(
 # -- T2
 
 
+async def a_claim(connection: Connection, cast: Broadcast) -> Claim:
+    row = await connection.fetchrow(
+        "SELECT id, shard_id, device_id, campaign_id FROM broadcast_messages WHERE id = $1", cast.messages[0]
+    )
+    assert row is not None
+    return Claim(row[0], row[1], row[2], row[3], 0)
+
+
+async def test_t2_takes_no_row_for_another_device_or_campaign_than_its_own(
+    connection: Connection, cast: Broadcast
+) -> None:
+    await cast.queue(connection)
+    claim = await a_claim(connection, cast)
+    for wrong in (
+        claim._replace(device=cast.devices[1]),
+        claim._replace(device=-1),
+        claim._replace(campaign=0),
+        claim._replace(campaign=cast.campaign + 1),
+    ):
+        assert await transitions.claim(connection, [wrong], cast.epochs, SENDER, "x") == []
+    assert len(await transitions.claim(connection, [claim], cast.epochs, SENDER, "x")) == 1
+
+
 async def test_t2_needs_the_current_epoch_of_the_shards_owner(connection: Connection, cast: Broadcast) -> None:
     await cast.queue(connection)
-    row = await connection.fetchrow("SELECT id, shard_id FROM broadcast_messages WHERE id = $1", cast.messages[0])
-    assert row is not None
-    claim = Claim(row["id"], row["shard_id"], 0)
+    claim = await a_claim(connection, cast)
     epoch = cast.epochs[claim.shard]
     for wrong, sender in ((epoch - 1, SENDER), (epoch + 1, SENDER), (epoch, "another")):
         assert await transitions.claim(connection, [claim], {claim.shard: wrong}, sender, "x") == []

@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from fleetcast.api.app import PREFIX, create_api
 from fleetcast.runtime import Runtime
 from fleetcast.settings import Settings
 from fleetcast.web.app import serve
+from tests.api.tenants import Person
+from tests.web.visitors import SESSION
 
 SOON = 20.0
 """Seconds after which a test gives up waiting; a bound, not a pause."""
@@ -22,13 +25,16 @@ def on_port(runtime: Runtime, port: int) -> Runtime:
 
 
 @asynccontextmanager
-async def serving(runtime: Runtime) -> AsyncIterator[tuple[str, asyncio.Event, asyncio.Task[None]]]:
+async def serving(
+    runtime: Runtime, *, with_api: bool = False, seconds: float = SOON
+) -> AsyncIterator[tuple[str, asyncio.Event, asyncio.Task[None]]]:
     """The real server on a free port; stopped and awaited at the end."""
     stop = asyncio.Event()
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(on_port(runtime, 0), stop, ready=address.set_result))
+    api = (PREFIX, create_api(runtime)) if with_api else None
+    task = asyncio.create_task(serve(on_port(runtime, 0), stop, ready=address.set_result, api=api))
     try:
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(seconds):
             yield await address, stop, task
     finally:
         stop.set()
@@ -37,9 +43,12 @@ async def serving(runtime: Runtime) -> AsyncIterator[tuple[str, asyncio.Event, a
 
 
 @asynccontextmanager
-async def watching(url: str, workspace: int) -> AsyncIterator[httpx2.Response]:
-    """A browser's open stream."""
-    async with httpx2.AsyncClient() as client, client.stream("GET", f"{url}/events?workspace={workspace}") as answer:
+async def watching(url: str, workspace: int, person: Person) -> AsyncIterator[httpx2.Response]:
+    """The open stream in somebody's browser."""
+    async with (
+        httpx2.AsyncClient(cookies={SESSION: person.token}) as client,
+        client.stream("GET", f"{url}/events?workspace={workspace}") as answer,
+    ):
         yield answer
 
 
@@ -57,13 +66,14 @@ async def events(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, str]]:
 
 
 @contextmanager
-def hanging(url: str, path: str) -> Iterator[socket.socket]:
-    """A browser that asks and then reads nothing, whose kernel takes next to nothing for it."""
+def hanging(url: str, path: str, person: Person) -> Iterator[socket.socket]:
+    """Somebody's browser that asks and then reads nothing, whose kernel takes next to nothing for it."""
     where = urlsplit(url)
     assert where.hostname is not None
     assert where.port is not None
     with socket.socket() as browser:
         browser.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before connecting, or it is ignored
         browser.connect((where.hostname, where.port))
-        browser.sendall(f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode())
+        head = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\nCookie: {SESSION}={person.token}\r\n\r\n"
+        browser.sendall(head.encode())
         yield browser

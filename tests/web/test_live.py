@@ -12,19 +12,20 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.overview import Overview, overview
 from fleetcast.settings import Settings
 from fleetcast.store.connection import Database
-from fleetcast.web import live
+from fleetcast.web import live, rendering
 from fleetcast.web.app import serve
 from fleetcast.web.live import Frame, Live, Watcher
+from tests.api.tenants import Person
 from tests.web.seeding import FIGURES, add_campaign, add_device, add_tally
 from tests.web.streams import SOON, events, on_port, serving, watching
 
 
 async def test_a_changed_tally_reaches_an_open_page_and_only_what_changed(
-    runtime: Runtime, db: Database, workspace: WorkspaceId
+    runtime: Runtime, db: Database, workspace: WorkspaceId, person: Person
 ) -> None:
     await add_device(db, workspace, "Kedai 1")
     campaign = await add_campaign(db, workspace, "Spring <b>", sums=FIGURES)
-    async with serving(runtime) as (url, _, _), watching(url, workspace) as answer:
+    async with serving(runtime) as (url, _, _), watching(url, workspace, person) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert "default-src" in answer.headers["content-security-policy"]
         told = events(answer.aiter_lines())
@@ -41,7 +42,7 @@ async def test_a_changed_tally_reaches_an_open_page_and_only_what_changed(
 
 
 async def test_many_changes_between_two_looks_are_one_event(
-    runtime: Runtime, db: Database, workspace: WorkspaceId, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, db: Database, workspace: WorkspaceId, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allowed = asyncio.Semaphore(1)
 
@@ -54,7 +55,7 @@ async def test_many_changes_between_two_looks_are_one_event(
     monkeypatch.setattr(live, "SIGN_OF_LIFE", SOON)
     await add_device(db, workspace, "Kedai 1")
     campaign = await add_campaign(db, workspace, "Spring", sums={("pending", None): 90_000})
-    async with serving(runtime) as (url, stop, _), watching(url, workspace) as answer:
+    async with serving(runtime) as (url, stop, _), watching(url, workspace, person) as answer:
         told = events(answer.aiter_lines())
         await anext(told)
         for n in range(1001, 1031):
@@ -68,10 +69,10 @@ async def test_many_changes_between_two_looks_are_one_event(
 
 
 async def test_a_stop_ends_open_streams_and_the_server_at_once(
-    runtime: Runtime, db: Database, workspace: WorkspaceId
+    runtime: Runtime, db: Database, workspace: WorkspaceId, person: Person
 ) -> None:
     await add_device(db, workspace, "Kedai 1")
-    async with serving(runtime) as (url, stop, task), watching(url, workspace) as answer:
+    async with serving(runtime) as (url, stop, task), watching(url, workspace, person) as answer:
         told = events(answer.aiter_lines())
         await anext(told)
         began = asyncio.get_running_loop().time()
@@ -81,9 +82,13 @@ async def test_a_stop_ends_open_streams_and_the_server_at_once(
         assert asyncio.get_running_loop().time() - began < 3
 
 
-async def test_an_unknown_workspace_is_told_as_trouble(runtime: Runtime) -> None:
-    async with serving(runtime) as (url, _, _), watching(url, 987_654) as answer:
-        assert await anext(events(answer.aiter_lines())) == ("trouble", "There is no such workspace.")
+async def test_a_workspace_that_is_gone_is_told_as_trouble(runtime: Runtime) -> None:
+    figures = Live(runtime, rendering.sections)
+    async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
+        group.create_task(figures.run(), name="figures")
+        with figures.watching(WorkspaceId(987_654)) as watcher:
+            assert (await anext(watcher.updates(SOON))).trouble == "There is no such workspace."
+        figures.close()
 
 
 async def test_a_port_in_use_is_one_sentence_that_names_the_setting(runtime: Runtime) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import httpx2
 import pytest
@@ -14,30 +13,10 @@ from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import processes
 from fleetcast.store.connection import Database
 from fleetcast.web.app import create_app
+from tests.api.tenants import Person
+from tests.web import visitors
+from tests.web.looking import HOSTILE, Page
 from tests.web.seeding import FIGURES, add_campaign, add_device
-
-HOSTILE = '"><img src=x onerror=alert(1)><hx-partial hx-target="body">'
-
-
-class Page(HTMLParser):
-    """Tags, ids and the text of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._silent = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    @property
-    def words(self) -> str:
-        return re.sub(r"\s+", " ", self.text)
 
 
 async def get(client: httpx2.AsyncClient, path: str = "/") -> Page:
@@ -79,9 +58,9 @@ async def test_the_bar_of_a_campaign_never_leaves_its_track(
 
 
 async def test_names_are_text_and_never_markup(
-    client: httpx2.AsyncClient, db: Database, workspace: WorkspaceId, runtime: Runtime
+    client: httpx2.AsyncClient, db: Database, workspace: WorkspaceId, runtime: Runtime, person: Person
 ) -> None:
-    await create_workspace(runtime, f"Second {HOSTILE}")
+    await visitors.join(runtime, person, (await create_workspace(runtime, f"Second {HOSTILE}")).id)
     await add_device(db, workspace, f"Device {HOSTILE}", state="logged_out", reason=f"Reason {HOSTILE}")
     await add_campaign(db, workspace, f"Running {HOSTILE}", sums=FIGURES | {("failed", f"x {HOSTILE}"): 1})
     await add_campaign(db, workspace, f"Paused {HOSTILE}", status="paused", paused_reason=f"Why {HOSTILE}")
@@ -93,9 +72,10 @@ async def test_names_are_text_and_never_markup(
 
 
 async def test_f20_two_workspaces_do_not_mix(
-    client: httpx2.AsyncClient, db: Database, workspace: WorkspaceId, runtime: Runtime
+    client: httpx2.AsyncClient, db: Database, workspace: WorkspaceId, runtime: Runtime, person: Person
 ) -> None:
     other = await create_workspace(runtime, "Other")
+    await visitors.join(runtime, person, other.id)
     await add_device(db, other.id, "Theirs")
     await add_campaign(db, other.id, "Their campaign", sums=FIGURES)
     await add_device(db, workspace, "Ours")
@@ -135,7 +115,7 @@ async def test_every_answer_carries_the_security_headers(client: httpx2.AsyncCli
         assert "default-src 'self'" in headers["content-security-policy"], path
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
 
 
 async def test_pages_need_nothing_from_elsewhere_and_nothing_inline(
@@ -196,11 +176,11 @@ async def test_an_unknown_page_or_workspace_is_a_friendly_404(client: httpx2.Asy
         assert "Traceback" not in answer.text
 
 
-async def test_a_database_that_is_away_is_a_503_that_comes_back(runtime: Runtime) -> None:
+async def test_a_database_that_is_away_is_a_503_that_comes_back(runtime: Runtime, person: Person) -> None:
     nowhere = Database("postgresql://fleetcast:hunter2@localhost:1/none")
     async with nowhere:
         made = create_app(replace(runtime, db=nowhere))
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=made), base_url="http://localhost") as client:
+        async with visitors.browser(made, person) as client:
             answer = await client.get("/")
             probe = await client.get("/ready")
             alive = await client.get("/health")

@@ -14,6 +14,7 @@ from fleetcast.services.overview import Overview
 from fleetcast.web import app, live, reading, rendering
 from fleetcast.web.live import Frame, Live, Update, Watcher
 from fleetcast.web.reading import ReadingConnection
+from tests.api.tenants import Person
 from tests.web.streams import events, hanging, serving, watching
 
 LARGE = 200_000
@@ -83,12 +84,12 @@ async def hear(told: AsyncIterator[tuple[str, str]], many: int) -> list[int]:
 
 
 async def test_a_browser_that_never_reads_delays_nobody_and_holds_a_few_events_whatever_happens(
-    runtime: Runtime, workspace: WorkspaceId, produced: dict[Watcher, int]
+    runtime: Runtime, workspace: WorkspaceId, person: Person, produced: dict[Watcher, int]
 ) -> None:
     path = f"/events?workspace={workspace}"
-    async with serving(runtime) as (url, _, _), watching(url, workspace) as answer:
+    async with serving(runtime) as (url, _, _), watching(url, workspace, person) as answer:
         told = events(answer.aiter_lines())
-        with hanging(url, path), hanging(url, path):
+        with hanging(url, path, person), hanging(url, path, person):
             while len(produced) < 3:
                 await hear(told, 1)
             await hear(told, 2 * UNREAD)
@@ -103,12 +104,12 @@ async def test_a_browser_that_never_reads_delays_nobody_and_holds_a_few_events_w
 
 
 async def test_a_browser_that_reads_again_is_told_the_newest_and_not_what_it_missed(
-    runtime: Runtime, workspace: WorkspaceId, produced: dict[Watcher, int]
+    runtime: Runtime, workspace: WorkspaceId, person: Person, produced: dict[Watcher, int]
 ) -> None:
     loop = asyncio.get_running_loop()
-    async with serving(runtime) as (url, _, _), watching(url, workspace) as answer:
+    async with serving(runtime) as (url, _, _), watching(url, workspace, person) as answer:
         told = events(answer.aiter_lines())
-        with hanging(url, f"/events?workspace={workspace}") as browser:
+        with hanging(url, f"/events?workspace={workspace}", person) as browser:
             browser.setblocking(False)
             while len(produced) < 2:
                 await hear(told, 1)
@@ -124,15 +125,16 @@ async def test_a_browser_that_reads_again_is_told_the_newest_and_not_what_it_mis
 async def test_a_browser_that_never_reads_is_let_go_while_the_others_stay(
     runtime: Runtime,
     workspace: WorkspaceId,
+    person: Person,
     produced: dict[Watcher, int],
     figures: list[Live],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with serving(runtime) as (url, _, _), watching(url, workspace) as answer:
+    async with serving(runtime) as (url, _, _), watching(url, workspace, person) as answer:
         told = events(answer.aiter_lines())
         await hear(told, 1)
         monkeypatch.setattr(reading, "READ_WITHIN", 0.2)  # for those that connect from now on
-        with hanging(url, f"/events?workspace={workspace}"):
+        with hanging(url, f"/events?workspace={workspace}", person):
             while len(produced) < 2:
                 await hear(told, 1)
             while figures[0].watched > 1:
@@ -141,7 +143,11 @@ async def test_a_browser_that_never_reads_is_let_go_while_the_others_stay(
 
 
 async def test_patience_begins_anew_with_each_event(
-    runtime: Runtime, workspace: WorkspaceId, produced: dict[Watcher, int], monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime,
+    workspace: WorkspaceId,
+    person: Person,
+    produced: dict[Watcher, int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ends: list[asyncio.TimerHandle] = []
     original = ReadingConnection.pause_writing
@@ -152,7 +158,7 @@ async def test_patience_begins_anew_with_each_event(
         ends.append(connection.letting_go)
 
     monkeypatch.setattr(ReadingConnection, "pause_writing", told)
-    async with serving(runtime) as (url, _, _), watching(url, workspace) as answer:
+    async with serving(runtime) as (url, _, _), watching(url, workspace, person) as answer:
         heard = events(answer.aiter_lines())
         await hear(heard, UNREAD)
         assert produced
@@ -163,6 +169,7 @@ async def test_patience_begins_anew_with_each_event(
 async def test_an_answer_that_nobody_reads_does_not_keep_its_connection(
     runtime: Runtime,
     workspace: WorkspaceId,
+    person: Person,
     connections: list[ReadingConnection],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -177,17 +184,21 @@ async def test_an_answer_that_nobody_reads_does_not_keep_its_connection(
 
     monkeypatch.setattr(ReadingConnection, "connection_lost", told)
     async with serving(runtime) as (url, _, _):
-        with hanging(url, f"/?workspace={workspace}"):
+        with hanging(url, f"/?workspace={workspace}", person):
             await lost.wait()
             assert len(connections) == 1
 
 
 async def test_a_stop_is_not_held_up_by_a_browser_that_never_reads(
-    runtime: Runtime, workspace: WorkspaceId, produced: dict[Watcher, int], caplog: pytest.LogCaptureFixture
+    runtime: Runtime,
+    workspace: WorkspaceId,
+    person: Person,
+    produced: dict[Watcher, int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with serving(runtime) as (url, stop, task), watching(url, workspace) as answer:
+    async with serving(runtime) as (url, stop, task), watching(url, workspace, person) as answer:
         told = events(answer.aiter_lines())
-        with hanging(url, f"/events?workspace={workspace}"):
+        with hanging(url, f"/events?workspace={workspace}", person):
             while len(produced) < 2:
                 await hear(told, 1)
             await hear(told, 2 * UNREAD)

@@ -3,6 +3,8 @@
 The description and its interactive documentation are for whoever may call the API, and come from this machine alone.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -17,7 +19,10 @@ from fleetcast.api import (
     campaigns,
     devices,
     keys,
+    lead_imports,
+    leads,
     me,
+    media,
     members,
     messages,
     problems,
@@ -31,6 +36,7 @@ from fleetcast.domain.access import Scope
 from fleetcast.errors import FleetcastError
 from fleetcast.queue.rate_limits import RateLimits
 from fleetcast.runtime import Runtime
+from fleetcast.services.import_jobs import ImportJobs
 
 PREFIX = "/api/v1"
 ABOUT = """
@@ -55,6 +61,9 @@ RESOURCES = (
     workspace,
     workspaces,
     devices,
+    leads,
+    lead_imports,
+    media,
     campaigns,
     messages,
     reports,
@@ -80,7 +89,14 @@ async def documentation() -> Response:
 
 
 def create_api(runtime: Runtime) -> FastAPI:
-    """The API on an open runtime."""
+    """The API on an open runtime. Its lifespan owns the imports of uploaded files."""
+    jobs = ImportJobs(runtime)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with jobs.running():
+            yield
+
     app = FastAPI(
         title="Fleetcast",
         version="1",
@@ -91,11 +107,13 @@ def create_api(runtime: Runtime) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        redirect_slashes=False,  # a redirect would name the host that the request names
+        lifespan=lifespan,
+        redirect_slashes=False,  # it would lead to whatever host the request names
         responses=problems.RESPONSES,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.runtime = runtime
+    app.state.import_jobs = jobs
     app.state.rate_limits = RateLimits(runtime.redis, runtime.keys)
     app.state.meters = reports.Meters()
     app.include_router(router)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fleetcast.api.guard import Caller, GuardedRoute, Open, needs
+from fleetcast.api.limits import with_medium
 from fleetcast.api.paging import LAST_ID, STORABLE, After, Id, Limit, Page
 from fleetcast.domain.access import Scope
 from fleetcast.domain.campaign import CampaignStatus, NicheMatch, TargetStatus, WhenOffline
@@ -276,7 +277,7 @@ async def list_campaigns(
     return Page(items=[Campaign.model_validate(_facts(c, counts)) for c, counts in found], next=following)
 
 
-@router.post("/campaigns", status_code=201, **needs(Scope.SEND))
+@router.post("/campaigns", status_code=201, **needs(Scope.SEND, largest=with_medium))
 async def create_campaign(new: NewCampaign, access: Caller, runtime: Open, response: Response) -> CampaignDetails:
     """Make a draft. Nothing is sent before it is launched."""
     made = await campaigns.create_campaign(runtime, access.workspace_id, new.fields(), actor=access.actor)
@@ -290,7 +291,7 @@ async def show_campaign(campaign_id: Id, access: Caller, runtime: Open) -> Campa
     return await _show(runtime, access, campaign_id)
 
 
-@router.patch("/campaigns/{campaign_id}", **needs(Scope.SEND))
+@router.patch("/campaigns/{campaign_id}", **needs(Scope.SEND, largest=with_medium))
 async def edit_campaign(campaign_id: Id, change: CampaignChange, access: Caller, runtime: Open) -> CampaignDetails:
     """Change what is given and nothing else."""
     await campaigns.edit_campaign(

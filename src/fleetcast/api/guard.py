@@ -1,10 +1,11 @@
 """Who may call a route. Every route says what it needs when it is made; one that says nothing cannot be made.
 
 All is asked before the request's content is read: who it is (401), how often they ask (429), whether they may (403).
-Then the header Idempotency-Key is honoured, for every route that changes something (`repetition`).
+Then the header Idempotency-Key is honoured, for every route that changes something (`repetition`). Of the content no
+more is read than the route takes (413, `limits`).
 """
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from fleetcast.api import problems
+from fleetcast.api.limits import Largest, json_bytes, limited
 from fleetcast.api.repetition import Manner, key_of, once
 from fleetcast.domain.access import Access, Scope
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
@@ -25,8 +27,6 @@ from fleetcast.services import idempotency
 from fleetcast.services.accounts import entrance
 from fleetcast.services.accounts.tokens import KEY
 
-LARGEST_REQUEST = 32 * 2**20
-"""Bytes of a request that is read at once: the largest medium as a data URL, and room for the rest."""
 WORKSPACE_HEADER = "Fleetcast-Workspace"
 _RULE = "x-fleetcast-rule"
 _SAFE = frozenset({"GET", "HEAD"})
@@ -47,6 +47,8 @@ class Rule:
     """The use case itself knows a request that is sent again, by its Idempotency-Key."""
     sessions_only: bool = False
     """About the person who is signed in: no key may call it."""
+    largest: Largest = json_bytes
+    """Bytes of the request's content."""
 
     @property
     def manner(self) -> Manner:
@@ -62,10 +64,19 @@ def needs(
     streams: bool = False,
     repeatable: bool = False,
     sessions_only: bool = False,
+    takes: Sequence[str] = (),
+    largest: Largest = json_bytes,
 ) -> dict[str, Any]:
-    """Arguments for a route's decorator: `@router.get("/things", **needs(Scope.READ))`."""
-    rule = Rule(scope, device, device_keys or device is not None, streams, repeatable, sessions_only)
-    return {"openapi_extra": {_RULE: rule, "x-scope": scope.value}}
+    """Arguments for a route's decorator: `@router.get("/things", **needs(Scope.READ))`.
+
+    `takes`: media types of a content that is no JSON, for the description.
+    """
+    rule = Rule(scope, device, device_keys or device is not None, streams, repeatable, sessions_only, largest)
+    extra: dict[str, Any] = {_RULE: rule, "x-scope": scope.value}
+    if takes:
+        content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in takes}
+        extra["requestBody"] = {"required": True, "content": content}
+    return {"openapi_extra": extra}
 
 
 class GuardedRoute(APIRoute):
@@ -79,10 +90,10 @@ class GuardedRoute(APIRoute):
         settings["openapi_extra"] = extra
         changes = set(settings.get("methods") or ()) - _SAFE
         settings["responses"] = (
-            problems.RESPONSES | (problems.CONFLICT if changes else {}) | dict(settings.get("responses") or {})
+            problems.RESPONSES
+            | (problems.CONFLICT | problems.CONTENT if changes else {})
+            | dict(settings.get("responses") or {})
         )
-        if not rule.streams and settings.get("max_body_size") is None:
-            settings["max_body_size"] = LARGEST_REQUEST
         if changes:
             dependencies = list(settings.get("dependencies") or [])
             settings["dependencies"] = [*dependencies, Depends(key_of)]
@@ -106,6 +117,7 @@ class GuardedRoute(APIRoute):
             try:
                 check(rule, access, request)
                 request.state.access = access
+                request = limited(request, rule.largest(runtime.settings))
                 key = request.headers.get(idempotency.HEADER)
                 if request.method in _SAFE or key is None:
                     response = await inner(request)

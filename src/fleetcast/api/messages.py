@@ -9,7 +9,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from fleetcast.api.campaigns import MEDIA_TOLD, MOST_MESSAGES, Media
 from fleetcast.api.guard import Caller, GuardedRoute, Open, needs, own_device
-from fleetcast.api.paging import LAST_ID, After, Id, Limit, Page
+from fleetcast.api.limits import with_medium
+from fleetcast.api.paging import LAST_ID, After, Id, Limit, Page, with_plus, without_plus
 from fleetcast.api.repetition import Key
 from fleetcast.domain.access import Access, Scope
 from fleetcast.domain.content import LONGEST_BODY
@@ -149,6 +150,8 @@ async def _recipient(runtime: Runtime, access: Access, text: str | None) -> Phon
     if text is None:
         return None
     workspace = await get_workspace(runtime, access.workspace_id)
+    if text.startswith(" "):  # a + that was not written as %2B
+        text = f"+{text[1:]}"
     try:
         return parse_phone(text, workspace.region)
     except InvalidInput as error:
@@ -172,6 +175,7 @@ async def list_messages(
 
     A list that takes longer than 10 seconds is refused; best narrow it by campaign.
     """
+    by_number = campaign_id is not None and recipient is None
     found = await messages.list_messages(
         runtime,
         access.workspace_id,
@@ -181,13 +185,13 @@ async def list_messages(
         recipient=await _recipient(runtime, access, recipient),
         since=since,
         until=until,
-        after=after,
+        after=with_plus(after) if by_number else after,
         limit=limit,
     )
-    return _page(found.messages, found.next)
+    return _page(found.messages, without_plus(found.next))
 
 
-@router.post("/messages", status_code=202, **needs(Scope.SEND, device_keys=True, repeatable=True))
+@router.post("/messages", status_code=202, **needs(Scope.SEND, device_keys=True, repeatable=True, largest=with_medium))
 async def post_message(new: NewMessage, access: Caller, runtime: Open, key: Key, response: Response) -> Message:
     """Send a message to one person, through the same queue and at the same pace as everything else.
 

@@ -24,3 +24,13 @@ class Page(BaseModel, Generic[T]):
 
     items: list[T]
     next: str | None = Field(description="Hand it back as `after` for the next page; null: this was the last one.")
+
+
+def without_plus(number: str | None) -> str | None:
+    """A number as a place in a list: a + in a query that was not written as %2B arrives as a blank."""
+    return None if number is None else number.removeprefix("+")
+
+
+def with_plus(place: str | None) -> str | None:
+    """The number that a place in a list stands for."""
+    return None if place is None else f"+{place.removeprefix('+')}"

@@ -142,14 +142,20 @@ async def invalid(request: Request, error: Exception) -> JSONResponse:
 async def http(request: Request, error: Exception) -> JSONResponse:
     """Handler of what the framework itself refuses: no such route, no such method."""
     status = error.status_code if isinstance(error, HTTPException) else 400
-    title = HTTPStatus(status).phrase
+    title = _TITLES.get(status) or HTTPStatus(status).phrase
     sentences = {
+        400: "The content cannot be read: send JSON in UTF-8, all of it.",
         404: "There is nothing at this address. The description of the API is at /api/v1/docs.",
         405: "This address does not know this method.",
-        413: "The request is larger than this address takes.",
+        408: str(getattr(error, "detail", "")),
+        413: str(getattr(error, "detail", "")),
     }
     headers = dict(getattr(error, "headers", None) or {})
     return problem(status, title.lower().replace(" ", "-"), title, sentences.get(status, title + "."), headers=headers)
+
+
+_TITLES = {408: "Too slow", 413: "Too large"}
+"""In words that are the same in every version of Python, since programs decide by them."""
 
 
 async def unforeseen(request: Request, error: Exception) -> JSONResponse:
@@ -181,6 +187,15 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     )
 }
 """What every route may answer."""
+CONTENT: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemDetails, "description": title, "content": {MEDIA_TYPE: {}}}
+    for status, title in (
+        (400, "The content cannot be read"),
+        (408, "The content came too slowly"),
+        (413, "The content is larger than this address takes"),
+    )
+}
+"""What every route with content may answer."""
 CONFLICT: dict[int | str, dict[str, Any]] = {
     409: {"model": ProblemDetails, "description": "Not possible in this state", "content": {MEDIA_TYPE: {}}}
 }

@@ -1,5 +1,7 @@
 """Suppressions: the people that a workspace does not write to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 
@@ -7,7 +9,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from fleetcast.api.guard import Caller, GuardedRoute, Open, needs
-from fleetcast.api.paging import STORABLE, After, Limit, Page
+from fleetcast.api.paging import STORABLE, After, Limit, Page, with_plus, without_plus
 from fleetcast.domain.access import Scope
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.services import paging, suppressions
@@ -68,16 +70,26 @@ class Lifted(BaseModel):
     recipient: str
 
 
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """A number in the address is called as the address calls it."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(field, error.problem) from None
+
+
 @router.get("/suppressions", **needs(Scope.READ))
 async def list_suppressions(
     access: Caller, runtime: Open, limit: Limit = 100, after: After = None
 ) -> Page[Suppression]:
     """The list, by number."""
-    if after is not None and not (after.startswith("+") and after[1:].isascii() and after[1:].isdigit()):
-        raise InvalidInput("after", f"'{after[:40]}' does not belong to this list; take it from the page before")
-    found = await suppressions.list_suppressions(runtime, access.workspace_id, after=after or "", limit=limit + 1)
+    place = with_plus(after)
+    if place is not None and not (place[1:].isascii() and place[1:].isdigit()):
+        raise InvalidInput("after", f"'{place[1:40]}' does not belong to this list; take it from the page before")
+    found = await suppressions.list_suppressions(runtime, access.workspace_id, after=place or "", limit=limit + 1)
     some, following = paging.cut(found, limit, lambda s: s.recipient)
-    return Page(items=[Suppression.model_validate(s) for s in some], next=following)
+    return Page(items=[Suppression.model_validate(s) for s in some], next=without_plus(following))
 
 
 @router.post("/suppressions", **needs(Scope.SEND))
@@ -92,7 +104,8 @@ async def add_suppressions(new: NewSuppressions, access: Caller, runtime: Open) 
 async def show_suppression(number: NumberInPath, access: Caller, runtime: Open) -> Suppression:
     """Whether a person is on the list, since when and why."""
     workspace = await get_workspace(runtime, access.workspace_id)
-    found = await suppressions.find_suppression(runtime, workspace, number)
+    with _naming("number"):
+        found = await suppressions.find_suppression(runtime, workspace, number)
     if found is None:
         raise NotFound("This number is not on the suppression list of the workspace.")
     return Suppression.model_validate(found)
@@ -103,6 +116,6 @@ async def lift_suppression(number: NumberInPath, access: Caller, runtime: Open, 
     """Take a person off the list. What was skipped stays skipped until somebody retries it."""
     workspace = await get_workspace(runtime, access.workspace_id)
     note = why.note if why else ""
-    return Lifted(
-        recipient=await suppressions.lift_suppression(runtime, workspace, number, actor=access.actor, note=note)
-    )
+    with _naming("number"):
+        lifted = await suppressions.lift_suppression(runtime, workspace, number, actor=access.actor, note=note)
+    return Lifted(recipient=lifted)

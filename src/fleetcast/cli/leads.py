@@ -13,14 +13,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from fleetcast.cli.output import emit_json, errors, number, say, table
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
 from fleetcast.domain.lead import CONSENT_WORD, Lead, lead_variables
+from fleetcast.domain.lead_columns import mapping_from
 from fleetcast.domain.lead_imports import LeadImport
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import find_device
 from fleetcast.services.lead_export import export_leads
-from fleetcast.services.lead_import import ImportProgress, ImportReport, import_leads, resume_import
+from fleetcast.services.lead_import import import_leads, resume_import
 from fleetcast.services.lead_imports import discard_import, list_imports
 from fleetcast.services.lead_preview import ROWS, LeadPreview, preview_leads
+from fleetcast.services.lead_report import ImportProgress, ImportReport
 from fleetcast.services.workspaces import find_workspace
 
 app = typer.Typer(help="Leads: the people who are written to.", no_args_is_help=True)
@@ -38,19 +40,8 @@ MapOption = Annotated[
 
 
 def mapping_of(words: list[str] | None) -> dict[str, str] | None:
-    """Fields by heading from `field=heading` texts; None without any. Raises InvalidInput."""
-    found: dict[str, str] = {}
-    for word in words or ():
-        field, sign, heading = word.partition("=")
-        field, heading = field.strip(), heading.strip()
-        if not (sign and field and heading):
-            raise InvalidInput(
-                "--map", f"'{word}' is not like phone=\"Mobile No\": a field, =, and a heading of the file"
-            )
-        if heading in found:
-            raise InvalidInput("--map", f"the heading '{heading}' is used twice")
-        found[heading] = field
-    return found or None
+    """Fields by heading; None without any. Raises InvalidInput."""
+    return mapping_from(words or (), "--map") or None
 
 
 @contextmanager
@@ -127,7 +118,9 @@ async def export_command(
         def show(written: int, total: int) -> None:
             bar.update(task, completed=written, total=total, rows=number(written))
 
-        return await export_leads(runtime, where.id, source, sys.stdout if output is None else output, show)
+        return await export_leads(
+            runtime, where.id, source, sys.stdout if output is None else output, show, actor=person()
+        )
 
 
 def _show_file(found: ImportReport | LeadPreview, file: Path) -> None:

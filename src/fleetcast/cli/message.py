@@ -24,6 +24,7 @@ from fleetcast.services.messages import (
     list_messages,
     show_message,
 )
+from fleetcast.services.single_sends import DEFAULT_EXPIRES_AFTER, SingleSend, send_message
 from fleetcast.services.workspaces import Workspace, find_workspace
 
 app = typer.Typer(help="What became of each message.", no_args_is_help=True)
@@ -109,6 +110,30 @@ def show(
     if m.expires_at is not None and m.status.is_open:
         say(f"Not before {local_time(m.not_before, where.time_zone)}, ends {local_time(m.expires_at, where.time_zone)}")
     table(("time", "what", ""), [(local_time(t.at, where.time_zone), t.what, t.detail) for t in story.timeline])
+
+
+@app.command("send")
+def send(
+    to: Annotated[str, typer.Argument(help="The number, as people write it in the device's country.")],
+    text: Annotated[str, typer.Argument(help="Sent as it is written.")],
+    device: Annotated[str, typer.Option(help="Who sends it.")],
+    workspace: WorkspaceOption = None,
+    expires_after: Annotated[str, typer.Option(help="What has not left by then is skipped.")] = DEFAULT_EXPIRES_AFTER,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a message to one person, at the device's pace and before what campaigns have there."""
+
+    async def work(runtime: Runtime) -> MessageRow:
+        where = await find_workspace(runtime, workspace)
+        sender = await find_device(runtime, where.id, device)
+        asked = SingleSend(sender.id, to, text, expires_after=expires_after)
+        return await send_message(runtime, where.id, asked, actor=person())
+
+    made = with_runtime(work)
+    if as_json:
+        emit_json(made)
+        return
+    say(f"Message {made.id} to {made.recipient}: {made.status}{f' ({made.reason})' if made.reason else ''}")
 
 
 decisions = typer.Typer(help="Messages in doubt: nobody knows whether they left. You decide.", no_args_is_help=True)

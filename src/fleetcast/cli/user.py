@@ -58,6 +58,28 @@ def show_all(as_json: JsonOption = False) -> None:
         table(("e-mail", "name", "second factor", "since"), rows)
 
 
+@app.command("role")
+def change_role(
+    email: Email,
+    role: Annotated[Role, typer.Argument(help="What they may do from now on.", metavar="ROLE")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a member of a workspace another role. All their sessions end."""
+
+    async def work(runtime: Runtime) -> str:
+        where = await find_workspace(runtime, workspace)
+        user = await people.find_user(runtime, email)
+        await membership.change_role(runtime, where.id, user.id, role, actor=person())
+        return where.name
+
+    where = with_runtime(work)
+    if as_json:
+        emit_json({"email": email, "workspace": where, "role": role})
+    else:
+        say(f"{email} is {role} of {where}.")
+
+
 @app.command("reset-password")
 def reset_password(email: Email, as_json: JsonOption = False) -> None:
     """Give an account a new random password, shown once, and end its sessions. A second factor stays."""

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import cache, lru_cache
 from zoneinfo import available_timezones
@@ -64,6 +65,9 @@ class StoredLead:
     """Another device of the workspace has a lead with the same phone."""
     consent_source: str | None
     """Where the person agreed or refused, in words."""
+    consent_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
 
 
 BUILT_IN_VARIABLES = ("name", "phone", "niche", "journey", "target_status")

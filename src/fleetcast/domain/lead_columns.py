@@ -5,7 +5,7 @@ Separate from reading files because pasted tables, XLSX and the API's bulk call 
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -103,6 +103,14 @@ def attribute_key(heading: str) -> str:
     return f"_{key}" if key[:1] in set("0123456789") else key
 
 
+def check_key(field: str, at: str) -> None:
+    """Raises InvalidInput, which names `at`, for what cannot be an attribute's key."""
+    key = attribute_key(field)
+    if not key or key != field or len(key) > MAX_HEADING_CHARS:
+        like = f", like '{key[:MAX_HEADING_CHARS]}'" if key else ""
+        raise InvalidInput(at, f"'{field[:40]}' is not a field; use small letters, digits and underscores{like}")
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     """One column of a file."""
@@ -173,16 +181,27 @@ def _assigned(texts: Sequence[str], mapping: Mapping[str, str]) -> dict[int, str
         if places[0] in fields:
             raise InvalidInput("mapping", f"the heading '{texts[places[0]]}' is used twice")
         if field != LEFT_OUT:
-            key = attribute_key(field)
-            if not key or key != field or len(key) > MAX_HEADING_CHARS:
-                like = f", like '{key[:MAX_HEADING_CHARS]}'" if key else ""
-                raise InvalidInput(
-                    "mapping", f"'{field[:40]}' is not a field; use small letters, digits and underscores{like}"
-                )
+            check_key(field, "mapping")
             if field in fields.values():
                 raise InvalidInput("mapping", f"the field {field} is given two headings")
         fields[places[0]] = field
     return fields
+
+
+def mapping_from(words: Iterable[str], option: str) -> dict[str, str]:
+    """Fields by heading from `field=heading` texts, as people type them. Raises InvalidInput that names `option`."""
+    found: dict[str, str] = {}
+    for word in words:
+        field, sign, heading = word.partition("=")
+        field, heading = field.strip(), heading.strip()
+        if not (sign and field and heading):
+            raise InvalidInput(
+                option, f"'{word[:80]}' is not like phone=\"Mobile No\": a field, =, and a heading of the file"
+            )
+        if heading in found:
+            raise InvalidInput(option, f"the heading '{heading}' is used twice")
+        found[heading] = field
+    return found
 
 
 def recognise(cells: Sequence[str], mapping: Mapping[str, str] | None = None) -> Headings:
@@ -287,27 +306,32 @@ class RowParser:
         if not said and not attributes:
             return None
         try:
-            return self._lead(said, attributes)
+            return lead_from(said, attributes, self._region)
         except InvalidInput as error:
             title = next((h.text for h in self._columns if h.column == error.field), error.field)
             raise RowRefused(title, error.problem) from None
 
-    def _lead(self, said: dict[Column, str], attributes: dict[str, str]) -> Lead:
-        name = said.get(Column.NAME, "")
-        if len(name) > MAX_NAME_CHARS:
-            raise InvalidInput("name", f"the name has {len(name):,} characters, at most {MAX_NAME_CHARS} are possible")
-        if attributes and _too_large(attributes):
-            raise InvalidInput("", f"the attributes of the row are larger than {MAX_ATTRIBUTE_BYTES:,} bytes together")
-        return Lead(
-            phone=parse_phone(said.get(Column.PHONE, ""), self._region),
-            name=name,
-            niches=parse_niches(said[Column.NICHE]) if Column.NICHE in said else (),
-            target_status=parse_status(said[Column.TARGET_STATUS]) if Column.TARGET_STATUS in said else None,
-            journey=said.get(Column.JOURNEY, ""),
-            time_zone=parse_time_zone(said[Column.TIME_ZONE]) if Column.TIME_ZONE in said else None,
-            consent=parse_consent(said[Column.CONSENT]) if Column.CONSENT in said else Consent.UNKNOWN,
-            attributes=attributes,
-        )
+
+def lead_from(said: Mapping[Column, str], attributes: dict[str, str], region: str) -> Lead:
+    """The lead that trimmed, non-empty texts describe; `region` reads a number without a country code.
+
+    Raises InvalidInput that names the column, or '' for what concerns all attributes together.
+    """
+    name = said.get(Column.NAME, "")
+    if len(name) > MAX_NAME_CHARS:
+        raise InvalidInput("name", f"the name has {len(name):,} characters, at most {MAX_NAME_CHARS} are possible")
+    if attributes and _too_large(attributes):
+        raise InvalidInput("", f"the attributes of the row are larger than {MAX_ATTRIBUTE_BYTES:,} bytes together")
+    return Lead(
+        phone=parse_phone(said.get(Column.PHONE, ""), region),
+        name=name,
+        niches=parse_niches(said[Column.NICHE]) if Column.NICHE in said else (),
+        target_status=parse_status(said[Column.TARGET_STATUS]) if Column.TARGET_STATUS in said else None,
+        journey=said.get(Column.JOURNEY, ""),
+        time_zone=parse_time_zone(said[Column.TIME_ZONE]) if Column.TIME_ZONE in said else None,
+        consent=parse_consent(said[Column.CONSENT]) if Column.CONSENT in said else Consent.UNKNOWN,
+        attributes=attributes,
+    )
 
 
 def _too_large(attributes: dict[str, str]) -> bool:

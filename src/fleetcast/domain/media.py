@@ -11,17 +11,15 @@ import hashlib
 import io
 import re
 import struct
-import unicodedata
 from dataclasses import dataclass
-from urllib.parse import unquote
+from datetime import datetime
 
+from fleetcast.domain import file_names
 from fleetcast.errors import InvalidInput
 
 FIELD = "media"
 MOST_PIXELS = 50_000_000
 """Width times height of a picture."""
-LONGEST_NAME = 255
-"""Bytes of a file name in UTF-8."""
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "image/jpeg": (".jpg", ".jpeg"),
@@ -70,6 +68,8 @@ class StoredMedia:
     size: int
     width: int | None
     height: int | None
+    created_at: datetime
+    """When the workspace first had it."""
 
 
 def examine(data: bytes, filename: str, max_bytes: int) -> Medium:
@@ -140,19 +140,14 @@ def clean_filename(name: str, mime: str) -> str:
 
     Folders, control and direction characters and what some systems forbid go; at most 255 bytes are left.
     """
-    decoded = unicodedata.normalize("NFC", unquote(name[:4096], errors="ignore"))
-    last = re.split(r"[/\\]", decoded)[-1]
-    visible = "".join(character for character in last if unicodedata.category(character)[0] != "C")
-    label = re.sub(r'[<>:"|?*]', "_", " ".join(visible.split())).strip(". ")
+    label = file_names.label(name) or ("document" if mime == "application/pdf" else "picture")
     endings = ALLOWED[mime]
-    if not label:
-        label = "document" if mime == "application/pdf" else "picture"
     ending = next((end for end in endings if label.lower().endswith(end)), "")
     stem = label[: len(label) - len(ending)].rstrip(". ")
     if _RESERVED_NAMES.fullmatch(stem):
         stem = f"_{stem}"
     ending = ending or endings[0]
-    return stem.encode()[: LONGEST_NAME - len(ending)].decode(errors="ignore") + ending
+    return file_names.shortened(stem, file_names.LONGEST_NAME - len(ending)) + ending
 
 
 def _measure(data: bytes, mime: str) -> tuple[int, int]:

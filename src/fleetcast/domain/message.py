@@ -77,6 +77,8 @@ class Reason(StrEnum):
     DEVICE_OFFLINE = "device_offline"
     """The device was not ready when the deadline came, or at once where the campaign chose `when_offline = skip`."""
     DEVICE_REMOVED = "device_removed"
+    LEAD_REMOVED = "lead_removed"
+    """A person removed the lead it was planned for."""
     EXPIRED = "expired"
     """The deadline came while the device was ready: there were more messages than time."""
     MISSING_VARIABLE = "missing_variable"

@@ -9,6 +9,8 @@
     log/          what the servers print
     simulator/    the simulator's ledger
     spool/        results that could not be committed yet
+    uploads/      lead files that were sent over HTTP, until they are imported
+    secret.key    what seals secrets in the database, unless a setting does
     demo/         a data directory of its own, of `fleetcast demo`
 
 An ordinary user's directory is closed (0700). Root's can be passed through (0711), because the servers run as
@@ -25,11 +27,11 @@ from pathlib import Path
 
 from fleetcast.errors import ConfigurationError, Conflict
 
-_PRIVATE = ("log", "simulator", "spool")
+_PRIVATE = ("log", "simulator", "spool", "uploads")
 _PASSABLE = ("run", "bin")
 _SHELL_WORDS = set('"$`\\\n')
 """initdb calls its server through a shell, in double quotes."""
-_OURS = {"lock", "servers.lock", "node_id", "postgres", "valkey", "demo", *_PRIVATE, *_PASSABLE}
+_OURS = {"lock", "servers.lock", "node_id", "secret.key", "postgres", "valkey", "demo", *_PRIVATE, *_PASSABLE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,9 @@ def default_settings() -> dict[str, str]:
         "checkpoint_completion_target": "0.9",
         "wal_compression": "on",
         "autovacuum_naptime": "5s",
+        # Its log is not the place for numbers and texts: no values of the row that broke a rule, no statements.
+        "log_error_verbosity": "terse",
+        "log_min_error_statement": "panic",
     } | ({"recovery_init_sync_method": "syncfs"} if sys.platform == "linux" else {})
 
 

@@ -88,10 +88,13 @@ class Contents:
 
 
 class Ended(NamedTuple):
-    """What came of an attempt. `suppress`: the provider says that the person refuses messages."""
+    """What came of an attempt. `suppress`: the provider says that the person refuses messages. `session_lost`: the
+    device's session has to be opened anew.
+    """
 
     result: SentResult | OtherResult
     suppress: bool = False
+    session_lost: bool = False
 
 
 class Attempts:
@@ -154,6 +157,8 @@ class Attempts:
             return ending.doubt(error.code, error.detail)
         if not error.retryable:
             return ending.final(error.reason, error.code, error.detail, suppress=error.opt_out)
+        if error.session_lost:
+            return ending.again(error.reason, error.code, 0.0, error.detail)._replace(session_lost=True)
         attempt = ending.claimed.attempt
         if isinstance(error, DeviceRefused):
             return ending.again(error.reason, error.code, DEVICE_REFUSED_SECONDS, error.detail)

@@ -40,6 +40,8 @@ class SenderCounters:
     """Rows claimed and committed."""
     claim_commits: int = 0
     """Group commits that claimed at least one."""
+    claims_refused: int = 0
+    """Rows whose claim the guard refused: a stale or wrong hint, a pause, a stop word."""
     leases_gained: int = 0
     leases_lost: int = 0
     claims_resumed: int = 0
@@ -53,6 +55,7 @@ class SenderCounters:
         return {
             "claims": self.claims,
             "claim_commits": self.claim_commits,
+            "claims_refused": self.claims_refused,
             "leases_gained": self.leases_gained,
             "leases_lost": self.leases_lost,
             "resumes:claims": self.claims_resumed,

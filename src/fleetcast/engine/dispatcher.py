@@ -88,6 +88,13 @@ class Dispatcher:
         """Rows put into windows."""
         self.statements = 0
         """Statements that put them there, or found none."""
+        self.dropped_nudges = 0
+        """Messages in the dispatchers' channel that were no nudges."""
+
+    @property
+    def dropped_asks(self) -> int:
+        """Asks that could not be read."""
+        return self._hints.dropped
 
     async def fill(self, stop: asyncio.Event, beat: Beat) -> None:
         """T1, statement by statement, and the hints after each commit."""
@@ -151,6 +158,7 @@ class Dispatcher:
             while not stop.is_set():
                 beat()
                 told = await ears.next(timeout=1.0)
+                self.dropped_nudges = ears.dropped
                 if told:
                     self._nudged.update(d for d in told.get("devices", ()) if d not in self._satisfied)
                     self._nudged.update(told.get("urgent", ()))

@@ -5,6 +5,7 @@ A batch is confirmed only after its commit, so a crash in between brings it agai
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import structlog
 
@@ -14,7 +15,7 @@ from fleetcast.engine.waiting import pause
 from fleetcast.errors import Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services.inbound import receive, settle_waiting
-from fleetcast.transports.base import EventBatch, Transport
+from fleetcast.transports.base import EventBatch, StateChange, Transport
 
 log = structlog.get_logger()
 
@@ -22,12 +23,15 @@ SETTLE_SECONDS = 2.0
 
 
 class Inbox:
-    """The inbound side of one transport."""
+    """The inbound side of one transport. `session_lost` is told devices whose session was opened elsewhere."""
 
-    def __init__(self, runtime: Runtime, transport: Transport, install: str) -> None:
+    def __init__(
+        self, runtime: Runtime, transport: Transport, install: str, session_lost: Callable[[int], None]
+    ) -> None:
         self._runtime = runtime
         self._transport = transport
         self._install = install
+        self._session_lost = session_lost
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
         """Read until stopped. A batch that cannot be stored is tried again, in order, until it can."""
@@ -45,7 +49,11 @@ class Inbox:
                     with contextlib.suppress(asyncio.CancelledError):
                         await following
                     return
-                await self._store(following.result(), stop, beat)
+                batch = following.result()
+                for event in batch.events:
+                    if isinstance(event, StateChange) and event.replaced:
+                        self._session_lost(event.device)
+                await self._store(batch, stop, beat)
         finally:
             stopped.cancel()
 

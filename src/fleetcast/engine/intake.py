@@ -45,6 +45,10 @@ class Intake:
         self._leases = leases
         self._hints = hints
         self._reread = asyncio.Event()
+        self.dropped_nudges = 0
+        """Messages in the senders' channel that were no nudges."""
+        self.strange_hints = 0
+        """Hints about devices that are not ours, or are none."""
 
     def look_again(self) -> None:
         """Have the next look at everything at once."""
@@ -56,6 +60,7 @@ class Intake:
             while not stop.is_set():
                 beat()
                 told = await ears.next(timeout=1.0)
+                self.dropped_nudges = ears.dropped
                 if not told:
                     continue
                 await self._refresh(told.get("devices", []), told.get("campaigns", []))
@@ -66,6 +71,8 @@ class Intake:
                 await self._read_paces(connection, [c for c in campaigns if c in self._lanes.paces])
                 if devices:
                     await self._roster.place(await shards.lanes(connection, list(self._roster.owned), devices))
+                if new := self._lanes.unread(devices):
+                    await self._take_windows(new, await shards.queued(connection, new))
         except Unavailable as error:
             log.warning("changes not read", error=str(error))
             self._reread.set()
@@ -131,16 +138,20 @@ class Intake:
             unsure = self._lanes.unsure(some)
             if unsure:
                 self._lanes.looked(unsure)
-                await self._offer(await line.run(partial(shards.queued, devices=unsure)))
+                await self._take_windows(unsure, await line.run(partial(shards.queued, devices=unsure)))
+
+    async def _take_windows(self, devices: Sequence[int], windows: Sequence[tuple[int, list[tuple[int, int]]]]) -> None:
+        """All that stands in the windows of these devices."""
+        if await self._offer(windows):
+            self._lanes.was_read(devices)
 
     async def _read_paces(self, connection: Connection, campaigns: list[int]) -> None:
         found = await shards.paces(connection, campaigns) if campaigns else {}
-        for campaign in campaigns:
-            pace = found.get(campaign)
+        for campaign, pace in found.items():  # one that is not there is not remembered: its rows are none either
             self._lanes.paces[campaign] = None if pace is None else Pace(*pace)
 
-    async def _offer(self, windows: Sequence[tuple[int, Iterable[tuple[int, int]]]]) -> None:
-        """Rows as (message, campaign), by device, for their lanes."""
+    async def _offer(self, windows: Sequence[tuple[int, Iterable[tuple[int, int]]]]) -> bool:
+        """Rows as (message, campaign), by device, for their lanes. False when they could not be taken."""
         unknown = {campaign for _, rows in windows for _, campaign in rows if campaign} - self._lanes.paces.keys()
         if unknown:
             try:
@@ -148,14 +159,15 @@ class Intake:
                     await self._read_paces(connection, sorted(unknown))
             except Unavailable:
                 self._reread.set()
-                return
+                return False
         now = asyncio.get_running_loop().time()
         strange = [(device, rows) for device, rows in windows if not self._lanes.offer(device, rows, now)]
         if strange and self._leases.epochs:
             await self._refresh([device for device, _ in strange], [])
             for device, rows in strange:
-                self._lanes.offer(device, rows, now)
+                self.strange_hints += not self._lanes.offer(device, rows, now)
         self._roster.due.set()
+        return True
 
     async def ask(self, stop: asyncio.Event, beat: Beat) -> None:
         """Tell the dispatchers which windows have room."""

@@ -45,6 +45,9 @@ class Lane:
     gap: float = 0.0
     due: float = 0.0
     asked: bool = False
+    read: bool = False
+    """Its window was read in SQL. Until then nothing is asked for: rows may be queued that are not known here, and each
+    sender that takes a device over would have another windowful queued behind them."""
     missed: bool = False
     """A row of its window may be queued and not known here, so it needs a look although others wait."""
     serial: int = 0
@@ -71,6 +74,8 @@ class Start(NamedTuple):
 
     lane: Lane
     message: int
+    campaign: int
+    """0 for a message without one."""
     gap: float
     """The delay drawn before it, in seconds."""
     due: float
@@ -114,14 +119,27 @@ class Lanes:
         return [
             lane.id
             for lane in self.of_shards(shards)
-            if lane.ready and (lane.missed or not lane.waiting or lane.shard % LOOK_TURNS == self._look % LOOK_TURNS)
+            if lane.ready
+            and (lane.missed or not lane.read or not lane.waiting or lane.shard % LOOK_TURNS == self._look % LOOK_TURNS)
         ]
+
+    def unread(self, devices: Iterable[int]) -> list[int]:
+        """Those of these devices that are ours and ready, and whose windows were never read."""
+        found = (self._lanes.get(device) for device in devices)
+        return [lane.id for lane in found if lane is not None and lane.ready and not lane.read]
 
     def looked(self, devices: Iterable[int]) -> None:
         """The windows of these devices are about to be read: what was missed until now is found."""
         for device in devices:
             if (lane := self._lanes.get(device)) is not None:
                 lane.missed = False
+
+    def was_read(self, devices: Iterable[int]) -> None:
+        """What stands in the windows of these devices is here: whoever has room may ask for more."""
+        for device in devices:
+            if (lane := self._lanes.get(device)) is not None:
+                lane.read = True
+                self._want(lane)
 
     def open(self, device: int, shard: int, pace: Pace, *, ended: float, ready: bool, now: float) -> Lane:
         """Add a device, or bring a known one up to date; a device that stops being ready forgets its queue."""
@@ -181,13 +199,13 @@ class Lanes:
         if lane.state is _State.WAITING:
             lane.state = _State.IDLE
 
-    def unblock(self, device: int, ended: float) -> None:
-        """The earlier owner's attempt is settled; its end starts the gap."""
+    def unblock(self, device: int, ended: float, now: float) -> None:
+        """The earlier owner's attempt is settled; its end starts the gap. No attempt could have started before now."""
         lane = self._lanes.get(device)
         if lane is not None and lane.blocked:
             lane.blocked = False
             lane.ended = max(lane.ended, ended)
-            self._arm(lane)
+            self._arm(lane, now)
 
     def next_due(self) -> float | None:
         """When the next attempt may start, if any device has work."""
@@ -206,10 +224,10 @@ class Lanes:
             due, serial, _, lane = heapq.heappop(heap)
             if lane.serial != serial or lane.state is not _State.WAITING:
                 continue
-            message, _ = (lane.urgent or lane.queue).popleft()
+            message, campaign = (lane.urgent or lane.queue).popleft()
             lane.known.discard(message)
             lane.state = _State.BUSY
-            starts.append(Start(lane, message, lane.gap, due))
+            starts.append(Start(lane, message, campaign, lane.gap, due))
             self._want(lane)
         return starts
 
@@ -231,7 +249,7 @@ class Lanes:
         """Devices whose queue has fallen to half their window, and how much room they have. Each is told once."""
         told = []
         for lane in self._wanting.values():
-            if lane.asked or not lane.ready:
+            if lane.asked or not lane.ready or not lane.read:
                 continue
             lane.asked = True
             told.append((lane.id, self._window(lane) - lane.waiting))
@@ -239,10 +257,9 @@ class Lanes:
         return told
 
     def ask_again(self) -> None:
-        """What was asked may be lost: let every lane ask anew."""
+        """What was asked, and what was answered, may be lost: let every lane ask anew once its window was read."""
         for lane in self._lanes.values():
-            lane.asked, lane.missed = False, True
-            self._want(lane)
+            lane.asked, lane.missed, lane.read = False, True, False
 
     def _window(self, lane: Lane) -> int:
         return window_for(self._next_pace(lane))

@@ -24,6 +24,8 @@ from fleetcast.store.connection import Connection, Database, Line
 log = structlog.get_logger()
 
 RENEWALS_PER_LEASE = 5
+ADOPTED_AT_ONCE = 4
+"""Shards whose devices are taken over between two looks at the time: a lease must be renewed meanwhile."""
 MOVING_FASTER = 10
 """While shards are on their way from one sender to another, turns come so many times as often."""
 LEAVE_SECONDS = 10.0
@@ -57,7 +59,7 @@ class Leases:
         self._leaving: dict[int, float] = {}
         """Shard → when it is given back at the latest."""
         self._short = False
-        """Whether others have not yet given back what is our share."""
+        """Whether others have not yet given back what is our share, or we have not yet taken over all of it."""
         self._db = db
         self._owner = owner
         self._node = node
@@ -108,9 +110,16 @@ class Leases:
         lost = {s for s, epoch in self._held.items() if now_held.get(s) != epoch}
         kept = {s: e for s, e in now_held.items() if s not in gained}
         await self._set(kept, gone=lost - gained, leaving=surplus_now)
-        if gained:
-            await self._holder.gained(gained)  # not yet claimed for; when this fails they are found again as gained
-            await self._set(now_held)
+        # Not yet claimed for. What this fails at, or has no time left for, is found again as gained, its lease renewed.
+        while gained:
+            some = sorted(gained)[:ADOPTED_AT_ONCE]
+            await self._holder.gained(set(some))
+            gained -= set(some)
+            kept |= {s: now_held[s] for s in some}
+            await self._set(kept)
+            if gained and asyncio.get_running_loop().time() - asked_at > self._seconds / RENEWALS_PER_LEASE:
+                self._short = True
+                break
         await self._give_back(line)
 
     async def _set(self, held: dict[int, int], *, gone: Iterable[int] = (), leaving: Iterable[int] = ()) -> None:

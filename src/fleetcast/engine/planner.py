@@ -36,6 +36,8 @@ class Planner:
         self._walked: dict[Newcomer, int] = {}
         self.planned = 0
         """Rows planned and committed."""
+        self.dropped_nudges = 0
+        """Messages in the planners' channel that were no nudges."""
 
     async def run(self, stop: asyncio.Event, beat: Beat = lambda: None) -> None:
         """Plan until `stop` is set; a round that has begun is finished first."""
@@ -45,6 +47,7 @@ class Planner:
                 try:
                     if not await self.run_once(beat):
                         await ears.next(TICK)
+                        self.dropped_nudges = ears.dropped
                 except Unavailable as error:
                     log.warning("planning waits for the database", error=str(error))
                     await pause(stop, TICK)

@@ -80,7 +80,7 @@ async def run_sender(
         loops = Supervisor("sender", patience=PATIENCE_SECONDS)
         Presence(runtime, loops, "sender", sender.name, sender.figures)
         for kind, transport in using.items():
-            loops.add(f"inbox {kind}", Inbox(runtime, transport, install).run)
+            loops.add(f"inbox {kind}", Inbox(runtime, transport, install, sender.session_lost).run)
         loops.add("leases", sender.leases.run, stage=1)
         loops.add("results", sender.results.run, stage=2)
         intake = {
@@ -118,6 +118,8 @@ async def run_scheduler(
                 "dispatches": dispatcher.statements,
                 "sweeps": sweeper.rounds,
                 "orphans": sweeper.orphans,
+                "dropped:asks": dispatcher.dropped_asks,
+                "dropped:nudges": planner.dropped_nudges + dispatcher.dropped_nudges + sweeper.dropped_nudges,
             }
 
         loops = Supervisor("scheduler", patience=PATIENCE_SECONDS)

@@ -64,13 +64,16 @@ class Roster:
             for shard in sorted(gained):
                 orphans = await shards.orphans(connection, [shard])
                 rows = await shards.lanes(connection, [shard])
+                for row in rows:  # whoever had the shard meanwhile, unnoticed by us, also had the sessions
+                    self._kind_of.pop(row.id, None)
                 await self._open(rows, blocked=orphans.keys())
                 for device, messages in orphans.items():  # only now: what is settled opens a lane that is there
                     self._orphans.update(dict.fromkeys(messages, device))
                 now = asyncio.get_running_loop().time()
                 for row in rows:
                     if row.id not in orphans:  # others may have sent for it since it was ours
-                        self.lanes.unblock(row.id, float("-inf") if row.rested is None else now - row.rested)
+                        rested = float("inf") if row.rested is None else row.rested
+                        self.lanes.unblock(row.id, now - rested, now)
                 self.owned.add(shard)
         gc.freeze()  # lanes stay for as long as the lease: walking over 100,000 of them would hold up every claim
         return replayed
@@ -82,6 +85,12 @@ class Roster:
             self._leaving[shard] = self.lanes.of_shards([shard])
             for lane in self._leaving[shard]:
                 self.lanes.close(lane.id)
+
+    def session_lost(self, device: int) -> None:
+        """The device's session ended, for it was opened elsewhere: start nothing until a look has opened it anew."""
+        lane = self.lanes.get(device)
+        if lane is not None and self._kind_of.pop(device, None) is not None:
+            self.lanes.block(lane)
 
     def is_busy(self, shard: int) -> bool:
         """Whether a device of this leaving shard has an attempt under way."""
@@ -117,6 +126,8 @@ class Roster:
                 self._kind_of[row.id] = kind
                 phone = None if row.phone is None else Phone(row.phone)
                 await transport.open(DeviceHandle(DeviceId(row.id), phone))
+                if row.id not in blocked and row.id not in self._orphans.values():
+                    self.lanes.unblock(row.id, ended, now)
         self.due.set()
 
     async def _drop(self, device: int) -> None:
@@ -135,5 +146,5 @@ class Roster:
         self._orphans = {m: d for m, d in self._orphans.items() if m not in done}
         now = asyncio.get_running_loop().time()
         for device in set(done.values()) - set(self._orphans.values()):
-            self.lanes.unblock(device, now)
+            self.lanes.unblock(device, now, now)
         self.due.set()

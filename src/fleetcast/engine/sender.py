@@ -81,6 +81,8 @@ class Sender:
             "resumes:results": self.results.resumed,
             "under_way": len(self._under_way),
             "leases_held": len(self.leases.epochs),
+            "dropped:hints": self._hints.dropped + self.intake.strange_hints,
+            "dropped:nudges": self.intake.dropped_nudges,
             "overdue": 0.0 if due is None else max(0.0, round(asyncio.get_running_loop().time() - due, 3)),
         }
 
@@ -111,6 +113,14 @@ class Sender:
         for shard in shards:
             self._last_result.pop(shard, None)
         self._hints.own(sorted(self.leases.epochs))
+
+    def session_lost(self, device: int) -> None:
+        """A device's session was opened elsewhere. If the device is still ours, it is opened here again, at once; else
+        whoever has it keeps it, and our lease loop is about to find out.
+        """
+        self.roster.session_lost(device)
+        if self.leases.hold(asyncio.get_running_loop().time()):
+            self.intake.look_again()
 
     # -- claims and attempts
 
@@ -149,7 +159,7 @@ class Sender:
         for start in starts:
             if start.lane.shard not in epochs:
                 self._lanes.refused(start.lane)
-        claims = [Claim(s.message, s.lane.shard, round(s.gap * 1000)) for s in mine]
+        claims = [Claim(s.message, s.lane.shard, s.lane.id, s.campaign, round(s.gap * 1000)) for s in mine]
 
         async def t2(connection: Connection) -> list[Claimed]:
             rows = await transitions.claim(connection, claims, epochs, self.name, self._install)
@@ -172,7 +182,8 @@ class Sender:
             lane = lane_of.pop(row.id)
             self._counters.lateness.note(received_at - lane.due)
             self._begin(row, lane, received_at)
-        for lane in lane_of.values():  # a stale hint, a pause, a stop word, a fence: the guard said no
+        self._counters.claims_refused += len(lane_of)
+        for lane in lane_of.values():  # a stale or wrong hint, a pause, a stop word, a fence: the guard said no
             self._lanes.refused(lane)
 
     async def _recover_claims(self, line: Line) -> bool:
@@ -205,9 +216,10 @@ class Sender:
 
     def _begin(self, row: Claimed, lane: Lane, received_at: float) -> None:
         transport = self.roster.transport_of(lane)
-        if transport is None:  # the lease was lost while the claim was on its way
-            self._give_back(row.id, row.attempt, row.epoch, row.now, "lease_lost", lane)
-            self._lanes.refused(lane)
+        if transport is None:  # the lease, or the session alone, was lost while the claim was on its way
+            self._give_back(row.id, row.attempt, row.epoch, row.now, "session_lost", lane)
+            self._lanes.finished(lane, asyncio.get_running_loop().time())  # in the table it was an attempt
+            lane.missed = True
             return
         attempt = self._run(transport, row, lane, received_at)
         self._under_way[row.id] = asyncio.get_running_loop().create_task(attempt, name="attempt")
@@ -220,6 +232,8 @@ class Sender:
         self._lanes.finished(lane, asyncio.get_running_loop().time())
         self.results.put(ended, lane.id, paced=lane.pace.max_delay > 0)
         self._due.set()
+        if ended.session_lost:
+            self.session_lost(lane.id)
         try:
             if ended.suppress:
                 await self._suppress(WorkspaceId(row.workspace), Phone(row.recipient))

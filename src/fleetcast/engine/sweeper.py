@@ -51,6 +51,8 @@ class Sweeper:
         """Rounds that came to their end."""
         self.orphans = 0
         """Rows that lost senders had left in `sending`, found and put in doubt."""
+        self.dropped_nudges = 0
+        """Messages in the sweepers' channel that were no nudges."""
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
         """Sweep every second, and at once when a campaign changed."""
@@ -63,6 +65,7 @@ class Sweeper:
                     log.warning("sweeping waits for the database", error=str(error))
                     await pause(stop, 1.0)
                 await ears.next(timeout=TICK_SECONDS)
+                self.dropped_nudges = ears.dropped
 
     async def run_once(self, beat: Beat = lambda: None) -> None:
         """Every duty once."""

@@ -47,6 +47,8 @@ _TOKEN = re.compile(r"\b(fc[ski])_[A-Za-z0-9_-]{16,}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}(?![0-9])")
 _JID = re.compile(r"(?<![0-9])[1-9][0-9]{6,14}(?=(?::[0-9]+)?@(?:s\.whatsapp\.net|c\.us|lid)\b)")
 _NUMBER = re.compile(r"[0-9]{7,15}")
+_ROW = re.compile(r"(?<=\bDETAIL: ).+")
+"""What PostgreSQL adds to an error: the values of the row that broke a rule."""
 _PERSON_FIELDS = frozenset({"phone", "recipient", "jid", "lid", "msisdn"})
 HIDDEN = "***"
 
@@ -73,6 +75,7 @@ def _redacted(value: Any, field: str = "") -> Any:
     value = _TOKEN.sub(rf"\1_{HIDDEN}", value)
     value = _PHONE.sub(lambda found: mask_phone(found[0]), value)
     value = _JID.sub(lambda found: mask_phone(found[0]), value)
+    value = _ROW.sub(HIDDEN, value)
     return _NUMBER.sub(lambda found: mask_phone(found[0]), value) if field in _PERSON_FIELDS else value
 
 
@@ -180,5 +183,5 @@ def _adopt_libraries(out: TextIO, threshold: int, shared: list[Processor], endin
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(threshold)
-    for chatty in ("alembic", "asyncio"):
+    for chatty in ("alembic", "asyncio", "httpx2", "httpcore2"):  # addresses of media may hold a signature
         logging.getLogger(chatty).setLevel(max(threshold, logging.WARNING))

@@ -5,7 +5,8 @@ blocking read for all shards of a sender, trimmed by length, and never acknowled
 sender's own look into SQL. The way back is one stream of `asks`: how much room a device's window has.
 
 An entry is one field of 64-bit integers in the machine's byte order: device, count, then so many pairs of message and
-campaign (0: none). An ask is pairs of device and room.
+campaign (0: none). An ask is pairs of device and room. Whatever else stands in the streams was not written by us: it is
+dropped and counted, and what is read is only believed as far as SQL bears it out.
 """
 
 import array
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import structlog
 from redis.exceptions import RedisError
 
+from fleetcast.domain.pacing import WIDEST_WINDOW
 from fleetcast.queue.client import Client
 from fleetcast.queue.keys import ASKS_KEPT, HINTS_KEPT, Keys
 
@@ -50,9 +52,11 @@ def unpack_hints(entry: bytes) -> Iterator[Hint]:
             raise ValueError("a hint ends within its head")
         device, count = numbers[position], numbers[position + 1]
         position += 2
-        if count < 0 or position + 2 * count > len(numbers):
-            raise ValueError("a hint counts more rows than it has")
+        if not 0 <= count <= WIDEST_WINDOW or position + 2 * count > len(numbers):
+            raise ValueError("a hint counts more rows than it has, or than a window holds")
         following = position + 2 * count
+        if device < 1 or min(numbers[position:following:2], default=1) < 1:
+            raise ValueError("no id is below 1")
         yield Hint(device, list(zip(numbers[position:following:2], numbers[position + 1 : following : 2], strict=True)))
         position = following
 
@@ -72,6 +76,8 @@ class HintWriter:
         self._client = client
         self._keys = keys
         self._last_ask = "$"
+        self.dropped = 0
+        """Asks that could not be read."""
 
     async def write(self, by_shard: dict[int, list[Hint]]) -> None:
         """Publish hints. A Redis that does not answer is logged: the rows are found in SQL."""
@@ -98,11 +104,20 @@ class HintWriter:
         for _, entry_id, fields in _entries(answer):
             self._last_ask = entry_id
             try:
-                numbers = _numbers(fields[_FIELD])
-                wanted.update(zip(numbers[::2], numbers[1::2], strict=True))
+                wanted.update(_rooms(fields[_FIELD]))
             except (ValueError, KeyError):
+                self.dropped += 1
                 log.warning("an ask that cannot be read was dropped")
         return wanted
+
+
+def _rooms(entry: bytes) -> dict[int, int]:
+    """The devices of an ask, and the room of each; raises ValueError for what no sender asks."""
+    numbers = _numbers(entry)
+    found = dict(zip(numbers[::2], numbers[1::2], strict=True))
+    if min(found, default=1) < 1 or max(found.values(), default=0) > WIDEST_WINDOW:
+        raise ValueError("no id is below 1, and no window is that wide")
+    return found
 
 
 class HintReader:
@@ -111,6 +126,8 @@ class HintReader:
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+        self.dropped = 0
+        """Entries that could not be read."""
         self._positions: dict[bytes | str | memoryview, int | bytes | str | memoryview] = {}
         self._shards: dict[str, int] = {}
 
@@ -136,8 +153,9 @@ class HintReader:
             if key in self._positions:
                 self._positions[key] = entry_id
             try:
-                hints.extend(unpack_hints(fields[_FIELD]))
+                hints += list(unpack_hints(fields[_FIELD]))
             except (ValueError, KeyError):
+                self.dropped += 1
                 log.warning("a hint that cannot be read was dropped", stream=key)
         return hints
 

@@ -17,6 +17,9 @@ from fleetcast.queue.keys import Keys
 log = structlog.get_logger()
 
 PLANNER, DISPATCHER, SENDERS, SWEEPER = "planner", "dispatcher", "senders", "sweeper"
+LONGEST = 16 * 1024 * 1024
+"""Bytes of a nudge: it names every device whose rows were just planned, and there may be a hundred thousand."""
+LAST_ID = 2**63 - 1
 
 
 class Nudges:
@@ -54,6 +57,20 @@ class Nudges:
         await self._send(SWEEPER, {"campaigns": list(campaign_ids)})
 
 
+def _read(data: bytes) -> dict[str, list[int]] | None:
+    """What a nudge says: kinds of things and their ids. None for whatever else somebody has put into the channel."""
+    try:
+        told = json.loads(data) if len(data) <= LONGEST else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict):
+        return None
+    for ids in told.values():
+        if not isinstance(ids, list) or not all(type(i) is int and 1 <= i <= LAST_ID for i in ids):
+            return None
+    return told
+
+
 @asynccontextmanager
 async def listening(client: Client, keys: Keys, who: str) -> AsyncIterator["Ears"]:
     """Listen for nudges to one kind of loop while the block runs."""
@@ -73,6 +90,8 @@ class Ears:
         self._subscribed = False
         self._heard_at = 0.0
         self._asked = False
+        self.dropped = 0
+        """Messages that were no nudges."""
 
     async def next(self, timeout: float) -> dict[str, list[int]] | None:
         """The next nudge, or None after `timeout` seconds, or at once when Redis was lost and came back."""
@@ -95,12 +114,11 @@ class Ears:
         self._heard_at, self._asked = asyncio.get_running_loop().time(), False
         if message.get("type") != "message":
             return None
-        try:
-            told = json.loads(message["data"])
-            return {str(k): [int(i) for i in v] for k, v in told.items()}
-        except (ValueError, TypeError, AttributeError):
+        told = _read(message["data"])
+        if told is None:
+            self.dropped += 1
             log.warning("a nudge that cannot be read was dropped", channel=self._channel)
-            return None
+        return told
 
     async def _check(self) -> None:
         quiet = asyncio.get_running_loop().time() - self._heard_at

@@ -74,7 +74,7 @@ async def create_campaign(
     source = media_source(fields)
     async with runtime.db.transaction() as connection:
         checked = await _check(connection, workspace_id, fields, (None, None))
-    sha256 = None if source is None else await media.take(runtime, workspace_id, source)
+    sha256 = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
     async with runtime.db.transaction() as connection:
         assert checked.template is not None
         required = list(checked.template.required)
@@ -105,7 +105,7 @@ async def edit_campaign(
         before = await _get(connection, workspace_id, campaign_id)
         _allow(before, fields)
         await _check(connection, workspace_id, fields, (before.min_delay, before.max_delay))
-    sha256 = None if source is None else await media.take(runtime, workspace_id, source)
+    sha256 = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
     async with runtime.db.transaction() as connection:
         before = await _get(connection, workspace_id, campaign_id, lock=True)
         _allow(before, fields)

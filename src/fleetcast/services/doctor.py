@@ -12,8 +12,9 @@ from pathlib import Path
 
 from fleetcast.queue import client as redis_client
 from fleetcast.runtime import Runtime
+from fleetcast.services.liveness import troubles
 from fleetcast.settings import Mode
-from fleetcast.store import health, invariants, schema
+from fleetcast.store import health, invariants, processes, schema
 from fleetcast.store.connection import server_name
 from fleetcast.store.invariants import Violation
 
@@ -110,6 +111,7 @@ async def examine(runtime: Runtime) -> Checkup:
             Promise(check.invariant, check.name, await invariants.broken(connection, check))
             for check in invariants.CHECKS
         ]
+        troubled = troubles(await processes.known(connection))
     versions = Versions(
         fleetcast=version("fleetcast"),
         python=platform.python_version(),
@@ -128,6 +130,7 @@ async def examine(runtime: Runtime) -> Checkup:
     )
     difference = here - state.now
     concerns = list_concerns(versions, places, state, difference, production=settings.mode is Mode.PRODUCTION, now=here)
+    concerns += [Concern("processes", f"{trouble} Its log says more.") for trouble in troubled]
     return Checkup(versions, places, state, difference, promises, concerns)
 
 

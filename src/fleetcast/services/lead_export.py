@@ -1,25 +1,28 @@
 """Exporting leads as CSV: a file that spreadsheets open without running anything and an import reads back exactly.
 
 Cells that look like formulas, phone numbers included, get a leading apostrophe (`fleetcast.domain.formulas`). A file
-is UTF-8 with a byte order mark, which Excel needs, and readable by its owner only; a stream gets no mark.
+is UTF-8 with a byte order mark, which Excel needs, and readable by its owner only; what is downloaded has the mark too,
+a stream of this machine has none. Every export is recorded when it begins.
 """
 
 import asyncio
+import codecs
 import csv
+import io
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from fleetcast.domain.formulas import guarded
 from fleetcast.domain.identifiers import DeviceId, LeadId, WorkspaceId
-from fleetcast.domain.lead import CONSENT_WORD, NICHE_JOINER, Lead, LeadStatus
+from fleetcast.domain.lead import CONSENT_WORD, NICHE_JOINER, Lead, LeadStatus, StoredLead
 from fleetcast.domain.lead_columns import Column
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.store import lead_merge, leads
+from fleetcast.store import audit, lead_merge, leads
 
 
 def header(keys: Sequence[str]) -> list[str]:
@@ -47,6 +50,8 @@ async def export_leads(
     device_id: DeviceId | None,
     out: TextIO | Path,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    actor: str = "system",
 ) -> int:
     """Write the leads of a device, or of the whole workspace, and return how many. Memory does not grow with them.
 
@@ -54,9 +59,9 @@ async def export_leads(
     Raises NotFound for a device that is not in this workspace, InvalidInput when the file cannot be written.
     """
     if not isinstance(out, Path):
-        return await _write(runtime, workspace_id, device_id, out, progress)
+        return await _write(runtime, workspace_id, device_id, out, progress, actor)
     with _draft(out) as stream:
-        return await _write(runtime, workspace_id, device_id, stream, progress)
+        return await _write(runtime, workspace_id, device_id, stream, progress, actor)
 
 
 @contextmanager
@@ -96,18 +101,66 @@ def _writing(out: object) -> Iterator[None]:
         raise InvalidInput("output", f"{out} cannot be written: {error.strerror}") from None
 
 
+async def download_leads(
+    runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId | None, *, actor: str
+) -> AsyncIterator[bytes]:
+    """The same as a file, piece by piece, read as fast as it is taken. Raises NotFound before the first piece."""
+    keys = await _begin(runtime, workspace_id, device_id, actor)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield codecs.BOM_UTF8 + _csv([header(keys)])
+        async for page in _pages(runtime, workspace_id, device_id):
+            yield await asyncio.to_thread(lambda page: _csv([cells(each.lead, keys) for each in page]), page)
+
+    return pieces()
+
+
+def _csv(rows: list[list[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+async def _begin(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId | None, actor: str) -> list[str]:
+    """Record the export; the attributes that it has."""
+    async with runtime.db.transaction() as connection:
+        subject = "all devices"
+        if device_id is not None:
+            device = await lead_merge.destination(connection, workspace_id, device_id)
+            if device is None:
+                raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
+            subject = device.name
+        await audit.record(connection, workspace_id, actor, "leads.export", subject)
+        return await leads.attribute_keys(connection, workspace_id)
+
+
+async def _pages(
+    runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId | None
+) -> AsyncIterator[list[StoredLead]]:
+    """All leads. A connection a page: none is held while a slow reader takes its time."""
+    last = LeadId(0)
+    while True:
+        async with runtime.db.connection() as connection:
+            page = await leads.page_after(connection, workspace_id, device_id, after=last)
+        if not page:
+            return
+        yield page
+        last = page[-1].id
+
+
 async def _write(
     runtime: Runtime,
     workspace_id: WorkspaceId,
     device_id: DeviceId | None,
     stream: TextIO,
     progress: Callable[[int, int], None] | None,
+    actor: str,
 ) -> int:
-    async with runtime.db.connection() as connection:
-        if device_id is not None and await lead_merge.destination(connection, workspace_id, device_id) is None:
-            raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
-        keys = await leads.attribute_keys(connection, workspace_id)
-        total = await leads.count_leads(connection, workspace_id, device_id) if progress else 0
+    keys = await _begin(runtime, workspace_id, device_id, actor)
+    total = 0
+    if progress:
+        async with runtime.db.connection() as connection:
+            total = await leads.count_leads(connection, workspace_id, device_id)
     table = csv.writer(stream)
 
     def put(rows: list[list[str]]) -> None:
@@ -116,14 +169,10 @@ async def _write(
             stream.flush()
 
     await asyncio.to_thread(put, [header(keys)])
-    written, last = 0, LeadId(0)
-    while True:
-        # A connection a page: none is held while a slow reader takes its time.
-        async with runtime.db.connection() as connection:
-            page = await leads.page_after(connection, workspace_id, device_id, after=last)
-        if not page:
-            return written
+    written = 0
+    async for page in _pages(runtime, workspace_id, device_id):
         await asyncio.to_thread(put, [cells(stored.lead, keys) for stored in page])
-        written, last = written + len(page), page[-1].id
+        written += len(page)
         if progress:
             progress(written, max(total, written))
+    return written

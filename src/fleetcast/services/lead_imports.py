@@ -2,16 +2,18 @@
 
 from datetime import timedelta
 
-from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.domain.lead_imports import UNFINISHED, ImportStatus, LeadImport
 from fleetcast.errors import Conflict, NotFound
 from fleetcast.runtime import Runtime
+from fleetcast.services import paging
 from fleetcast.store import audit, lead_imports
 from fleetcast.store.lead_merge import importing
 
 SHOWN = 50
 KEPT_FOR = timedelta(days=7)
 """How long an unfinished import waits for somebody who goes on with it."""
+_NONE = "There is no import {} in this workspace. `fleetcast leads imports` shows the latest."
 
 
 async def list_imports(runtime: Runtime, workspace_id: WorkspaceId, *, limit: int = SHOWN) -> list[LeadImport]:
@@ -20,12 +22,45 @@ async def list_imports(runtime: Runtime, workspace_id: WorkspaceId, *, limit: in
         return await lead_imports.recent(connection, workspace_id, limit=limit)
 
 
-async def known_import(runtime: Runtime, workspace_id: WorkspaceId, import_id: int) -> LeadImport:
-    """An unfinished import. Raises NotFound when it is not in this workspace, Conflict when it has ended."""
+async def page_of_imports(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    *,
+    device_id: DeviceId | None = None,
+    status: ImportStatus | None = None,
+    after: str | None = None,
+    limit: int = SHOWN,
+) -> tuple[list[LeadImport], str | None]:
+    """Imports, the newest first and without their rejected rows, and where the next page begins.
+
+    Raises InvalidInput for an `after` of another list.
+    """
+    async with runtime.db.connection() as connection:
+        found = await lead_imports.page(
+            connection,
+            workspace_id,
+            device_id=device_id,
+            status=status,
+            before=paging.position(after, paging.LAST_ID),
+            limit=limit + 1,
+        )
+    return paging.cut(found, limit, lambda each: each.id)
+
+
+async def get_import(
+    runtime: Runtime, workspace_id: WorkspaceId, import_id: int, *, device_id: DeviceId | None = None
+) -> LeadImport:
+    """One import of the workspace; with `device_id` of that device only. Raises NotFound."""
     async with runtime.db.connection() as connection:
         found = await lead_imports.get(connection, workspace_id, import_id)
-    if found is None:
-        raise NotFound(f"There is no import {import_id}. `fleetcast leads imports` shows the latest.")
+    if found is None or device_id not in (None, found.device_id):
+        raise NotFound(_NONE.format(import_id))
+    return found
+
+
+async def known_import(runtime: Runtime, workspace_id: WorkspaceId, import_id: int) -> LeadImport:
+    """An unfinished import. Raises NotFound when it is not in this workspace, Conflict when it has ended."""
+    found = await get_import(runtime, workspace_id, import_id)
     if found.status not in UNFINISHED:
         raise Conflict(f"Import {import_id} has ended ({found.status}); there is nothing left of it to go on with.")
     return found
@@ -48,6 +83,15 @@ async def discard_import(
             facts = {"file": found.filename, "accepted": found.accepted}
             await audit.record(connection, workspace_id, actor, "leads.import.discard", found.device, before=facts)
     return found
+
+
+async def fail_import(runtime: Runtime, workspace_id: WorkspaceId, import_id: int, reason: str) -> None:
+    """End an unfinished import that cannot go on; one that has ended, or that a process is at, is left alone."""
+    found = await get_import(runtime, workspace_id, import_id)
+    async with importing(runtime.db) as connection:
+        if await lead_imports.lock(connection, found.id):
+            async with connection.transaction():
+                await lead_imports.change_status(connection, found.id, ImportStatus.FAILED, {"error": reason})
 
 
 async def abandon_left_behind(runtime: Runtime) -> None:

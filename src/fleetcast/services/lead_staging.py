@@ -81,7 +81,8 @@ class Reading:
             self._position += 1
             lead = self._lead(row)
             if lead is not None and isinstance(row, Row):
-                rows.append(self._staged(row.line, lead))
+                self._keys.update(lead.attributes)
+                rows.append(staged(row.line, lead, all_agreed=self._all_agreed))
         if self._position == before:
             return None
         self._accepted += len(rows)
@@ -106,21 +107,22 @@ class Reading:
             self._rejected.add(Problem(row.line, refusal.field, refusal.problem), row.cells)
             return None
 
-    def _staged(self, line: int, lead: Lead) -> StagedRow:
-        attributes = "{}"
-        if lead.attributes:
-            self._keys.update(lead.attributes)
-            # What json.dumps would return, in a third of its time: keys and values are texts.
-            attributes = "{" + ", ".join([f"{quoted(k)}: {quoted(v)}" for k, v in lead.attributes.items()]) + "}"
-        consent = Consent.GIVEN if self._all_agreed and lead.consent is Consent.UNKNOWN else lead.consent
-        return (
-            line,
-            lead.phone,
-            lead.name,
-            lead.niches,
-            lead.target_status,
-            lead.journey,
-            lead.time_zone,
-            consent,
-            attributes,
-        )
+
+def staged(line: int, lead: Lead, *, all_agreed: bool = False) -> StagedRow:
+    """The row that is staged for a lead; `line`: its place among those that are merged together."""
+    attributes = "{}"
+    if lead.attributes:
+        # What json.dumps would return, in a third of its time: keys and values are texts.
+        attributes = "{" + ", ".join([f"{quoted(k)}: {quoted(v)}" for k, v in lead.attributes.items()]) + "}"
+    consent = Consent.GIVEN if all_agreed and lead.consent is Consent.UNKNOWN else lead.consent
+    return (
+        line,
+        lead.phone,
+        lead.name,
+        lead.niches,
+        lead.target_status,
+        lead.journey,
+        lead.time_zone,
+        consent,
+        attributes,
+    )

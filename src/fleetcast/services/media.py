@@ -1,7 +1,8 @@
 """Use cases of media: a picture or document comes in as a file, a data URL or an https address, and is stored once.
 
 All ways meet in one examination of the bytes; what differs is only how the bytes arrive. A text is never read as the
-path of a file: that takes a `LocalFile`, which the commands make and nothing that comes over HTTP can.
+path of a file: that takes a `LocalFile`, which the commands make and nothing that comes over HTTP can. `actor` is who
+brings them.
 """
 
 import asyncio
@@ -15,10 +16,10 @@ import httpx2
 
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.domain.media import FIELD, Medium, StoredMedia, examine, parse_data_url, refuse_size
-from fleetcast.errors import InvalidInput
+from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services import outbound
-from fleetcast.store import media
+from fleetcast.services import outbound, paging
+from fleetcast.store import audit, media
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +47,43 @@ def checked_source(source: Source) -> Source:
     )
 
 
-async def take(runtime: Runtime, workspace_id: WorkspaceId, source: Source) -> str:
+async def take(runtime: Runtime, workspace_id: WorkspaceId, source: Source, *, actor: str = "system") -> str:
     """Store what a source gives, or find it; returns its SHA-256. Raises InvalidInput.
 
     Outside of any transaction: a slow server must not hold a lock.
     """
     source = checked_source(source)
     if isinstance(source, LocalFile):
-        return (await from_file(runtime, workspace_id, source.path)).sha256
+        return (await from_file(runtime, workspace_id, source.path, actor=actor)).sha256
     if _SHA256.fullmatch(source):
         async with runtime.db.connection() as connection:
             if await media.find(connection, workspace_id, source) is None:
                 raise InvalidInput(FIELD, f"there is no medium {source[:12]}… in this workspace; upload it first")
         return source
     fetch = from_data_url if source[:5].lower() == "data:" else from_url
-    return (await fetch(runtime, workspace_id, source)).sha256
+    return (await fetch(runtime, workspace_id, source, actor=actor)).sha256
 
 
-async def from_bytes(runtime: Runtime, workspace_id: WorkspaceId, data: bytes, filename: str) -> StoredMedia:
+async def from_bytes(
+    runtime: Runtime, workspace_id: WorkspaceId, data: bytes, filename: str, *, actor: str = "system"
+) -> StoredMedia:
     """Store an upload. Raises InvalidInput for what is no allowed picture or document, or too large."""
     medium = await asyncio.to_thread(examine, data, filename, runtime.settings.media_max_bytes)
-    return await _store(runtime, workspace_id, medium)
+    return await _store(runtime, workspace_id, medium, actor)
 
 
-async def from_file(runtime: Runtime, workspace_id: WorkspaceId, path: Path) -> StoredMedia:
+async def from_file(runtime: Runtime, workspace_id: WorkspaceId, path: Path, *, actor: str = "system") -> StoredMedia:
     """Store a file of this machine, chosen by a person at its keyboard. Raises InvalidInput."""
     data = await asyncio.to_thread(_read, path, runtime.settings.media_max_bytes)
-    return await from_bytes(runtime, workspace_id, data, path.name)
+    return await from_bytes(runtime, workspace_id, data, path.name, actor=actor)
 
 
-async def from_data_url(runtime: Runtime, workspace_id: WorkspaceId, text: str) -> StoredMedia:
+async def from_data_url(
+    runtime: Runtime, workspace_id: WorkspaceId, text: str, *, actor: str = "system"
+) -> StoredMedia:
     """Store what a `data:…;base64,…` carries. Raises InvalidInput."""
     medium = await asyncio.to_thread(parse_data_url, text, runtime.settings.media_max_bytes)
-    return await _store(runtime, workspace_id, medium)
+    return await _store(runtime, workspace_id, medium, actor)
 
 
 async def from_url(
@@ -88,15 +93,64 @@ async def from_url(
     *,
     resolver: outbound.Resolver = outbound.system_resolver,
     transport: httpx2.AsyncBaseTransport | None = None,
+    actor: str = "system",
 ) -> StoredMedia:
     """Fetch an https address once and store it; nothing is fetched again when messages go out. Raises InvalidInput."""
     fetched = await outbound.fetch(url, runtime.settings.media_max_bytes, resolver=resolver, transport=transport)
-    return await from_bytes(runtime, workspace_id, fetched.data, fetched.filename)
+    return await from_bytes(runtime, workspace_id, fetched.data, fetched.filename, actor=actor)
 
 
-async def _store(runtime: Runtime, workspace_id: WorkspaceId, medium: Medium) -> StoredMedia:
+async def list_media(
+    runtime: Runtime, workspace_id: WorkspaceId, *, after: str | None = None, limit: int = 50
+) -> tuple[list[StoredMedia], str | None]:
+    """Media of the workspace, the newest first, and where the next page begins. Raises InvalidInput for an `after` of
+    another list.
+    """
+    place = None
+    if after is not None:
+        found = _PLACE.fullmatch(after)
+        if found is None or int(found[1]) > media.LAST_PLACE:
+            raise InvalidInput("after", f"'{after[:40]}' does not belong to this list; take it from the page before")
+        place = int(found[1]), found[2]
+    async with runtime.db.connection() as connection:
+        rows = await media.page(connection, workspace_id, place, limit + 1)
+    page, following = paging.cut(rows, limit, lambda row: f"{row[1]}-{row[0].sha256}")
+    return [stored for stored, _ in page], following
+
+
+_PLACE = re.compile(r"([0-9]{1,16})-([0-9a-f]{64})")
+
+
+async def show_medium(runtime: Runtime, workspace_id: WorkspaceId, sha256: str) -> StoredMedia:
+    """What is known of a medium. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found = await media.find(connection, workspace_id, sha256)
+    if found is None:
+        raise NotFound(_NONE)
+    return found
+
+
+async def read_medium(runtime: Runtime, workspace_id: WorkspaceId, sha256: str) -> Medium:
+    """A medium with its bytes. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found = await media.get(connection, workspace_id, sha256)
+    if found is None:
+        raise NotFound(_NONE)
+    return found
+
+
+_NONE = "There is no such picture or document in this workspace."
+
+
+async def _store(runtime: Runtime, workspace_id: WorkspaceId, medium: Medium, actor: str) -> StoredMedia:
     async with runtime.db.transaction() as connection:
-        return await media.put(connection, workspace_id, medium)
+        held = await media.find(connection, workspace_id, medium.sha256)
+        if held is not None:
+            return held  # spares sending megabytes for nothing
+        stored = await media.put(connection, workspace_id, medium)
+        facts = {"mime": medium.mime, "size": medium.size}
+        await audit.record(connection, workspace_id, actor, "media.add", medium.sha256, after=facts)
+        return stored
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

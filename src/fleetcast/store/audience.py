@@ -55,7 +55,7 @@ class Audience:
 # `l` is leads, `d` its device, of the same workspace by the foreign key: to say so again would have the planner of a
 # fresh database walk all devices of the workspace for each lead.
 # $1 workspace, $2 niches, $3 all of them, $4 target status, $5 devices, $6 newest device.
-ADDRESSED = """l.workspace_id = $1 AND d.id = l.device_id AND d.deleted_at IS NULL
+ADDRESSED = """l.workspace_id = $1 AND l.deleted_at IS NULL AND d.id = l.device_id AND d.deleted_at IS NULL
     AND ($5::bigint[] IS NULL OR l.device_id = ANY ($5::bigint[]))
     AND ($6::bigint IS NULL OR l.device_id <= $6::bigint)
     AND (cardinality($2::text[]) = 0

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from fleetcast.errors import ConfigurationError, FleetcastError, Unavailable, Uncertain
+from fleetcast.errors import ConfigurationError, FleetcastError, InvalidInput, Unavailable, Uncertain
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 """What every store function takes: an open connection, usually inside a transaction."""
@@ -88,6 +88,8 @@ def reachable(name: str, trouble: tuple[type[Exception], ...] = _TROUBLE) -> Ite
         raise ConfigurationError(f"DATABASE_URL, which names {name}, cannot be used: {error}.") from None
     except socket.gaierror as error:
         raise Unavailable(f"PostgreSQL at {name}: no such host is known. Correct DATABASE_URL, or wait.") from error
+    except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
+        raise InvalidInput("text", "a text contains a NUL character, which no text has; delete it") from None
     except trouble as error:
         if "rejected SSL upgrade" in str(error):
             raise ConfigurationError(

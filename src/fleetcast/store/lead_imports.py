@@ -28,6 +28,8 @@ SELECT i.id, i.device_id, d.name AS device, i.filename, i.status::text, i.size, 
 FROM lead_imports i JOIN devices d ON d.workspace_id = i.workspace_id AND d.id = i.device_id
 WHERE i.workspace_id = $1"""
 
+_SELECT_BRIEFLY = _SELECT.replace("i.problems", "'[]'::jsonb AS problems")
+
 
 def staging_table(import_id: int) -> str:
     """The name of an import's staging table."""
@@ -112,6 +114,29 @@ async def get(connection: Connection, workspace_id: WorkspaceId, import_id: int)
 async def recent(connection: Connection, workspace_id: WorkspaceId, *, limit: int) -> list[LeadImport]:
     """The latest imports of the workspace, the newest first."""
     rows = await connection.fetch(f"{_SELECT} ORDER BY i.id DESC LIMIT $2", workspace_id, limit)
+    return [_import(row) for row in rows]
+
+
+async def page(
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    *,
+    device_id: DeviceId | None,
+    status: ImportStatus | None,
+    before: int,
+    limit: int,
+) -> list[LeadImport]:
+    """Imports with lower ids than `before`, the newest first, without their rejected rows."""
+    rows = await connection.fetch(
+        f"""{_SELECT_BRIEFLY} AND i.id < $2 AND ($3::bigint IS NULL OR i.device_id = $3)
+          AND ($4::text IS NULL OR i.status::text = $4)
+        ORDER BY i.id DESC LIMIT $5""",
+        workspace_id,
+        before,
+        device_id,
+        status,
+        limit,
+    )
     return [_import(row) for row in rows]
 
 

@@ -6,6 +6,7 @@ The merge rule, within a file (a later row over an earlier one) and with stored 
 - niches are united; attributes are merged key by key, a new value replaces.
 - consent: a refusal always holds and is never lifted here; `given` fills `unknown`; where both sides say given, the
   older record stays with its time and source.
+- a lead that was removed comes back as a new one, with nothing of what it was but a refusal.
 
 Staging happens before the transaction: one that is open while a large file is read would slow the message queue.
 Statements name `lead_staging`, from which the table of every import inherits, and run on that table alone.
@@ -22,9 +23,11 @@ STAGED = ("line", "phone", "name", "niches", "target_status", "journey", "time_z
 """Columns of a staged row; attributes as JSON text, target_status None where not said."""
 StagedRow = tuple[int, str, str, Sequence[str], str | None, str, str | None, str, str]
 
+_ONCE = "lead_staging_once"
 TRIAL_STAGING = "lead_staging_trial"
 """The staging table of an import that is only tried."""
 _TRIAL = "CREATE TEMPORARY TABLE lead_staging_trial (LIKE lead_staging)"
+_HERE = "CREATE TEMPORARY TABLE lead_staging_once (LIKE lead_staging) ON COMMIT DROP"
 
 # Rows of one phone become one. Nothing of it is correlated: a file may consist of duplicates.
 _FOLD = """
@@ -89,17 +92,19 @@ written AS (
     {", ".join(f"{column} = {e.format(new='excluded')}" for column, e in becomes.items())},
     consent_at = CASE WHEN excluded.consent > l.consent THEN excluded.consent_at ELSE l.consent_at END,
     consent_source = CASE WHEN excluded.consent > l.consent THEN excluded.consent_source ELSE l.consent_source END,
-    updated_at = excluded.updated_at
-  WHERE l.workspace_id = $1 AND {_changes(becomes, "excluded")}
-  RETURNING l.xmax = 0 AS added)
+    updated_at = excluded.updated_at, deleted_at = NULL,
+    created_at = CASE WHEN l.deleted_at IS NULL THEN l.created_at ELSE excluded.created_at END
+  WHERE l.workspace_id = $1 AND (l.deleted_at IS NOT NULL OR {_changes(becomes, "excluded")})
+  RETURNING l.created_at = l.updated_at AS added)
 SELECT count(*) FILTER (WHERE added) AS added, count(*) FILTER (WHERE NOT added) AS merged FROM written"""
 
 
 _MERGES = (_merge(status_said=True), _merge(status_said=False))
 
 _FORESEE = f"""
-SELECT count(*) FILTER (WHERE l.id IS NULL) AS added,
-  count(*) FILTER (WHERE l.id IS NOT NULL AND {_changes(_BECOMES | _STATUS_BECOMES, "s")}) AS merged
+SELECT count(*) FILTER (WHERE l.id IS NULL OR l.deleted_at IS NOT NULL) AS added,
+  count(*) FILTER (
+    WHERE l.id IS NOT NULL AND l.deleted_at IS NULL AND {_changes(_BECOMES | _STATUS_BECOMES, "s")}) AS merged
 FROM {_INCOMING} s LEFT JOIN leads l ON l.workspace_id = $1 AND l.device_id = $2 AND l.phone = s.phone"""
 
 _SHARE = """
@@ -172,6 +177,13 @@ def _on(table: str, statement: str) -> str:
 async def stage(connection: Connection, table: str, rows: Iterable[StagedRow]) -> None:
     """Copy rows into a staging table."""
     await connection.copy_records_to_table(table, records=rows, columns=STAGED)
+
+
+async def stage_here(connection: Connection, rows: Iterable[StagedRow]) -> str:
+    """Stage a few rows in the caller's transaction, with which their table goes. Returns the table's name."""
+    await connection.execute(_HERE)
+    await stage(connection, _ONCE, rows)
+    return _ONCE
 
 
 async def fold(connection: Connection, table: str) -> int:

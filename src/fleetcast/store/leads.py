@@ -1,4 +1,9 @@
-"""Leads: reading them, and what a text may print of one. Bulk writing is in `lead_merge`."""
+"""Leads: reading, changing and removing single ones, and what a text may print of one. Bulk writing is in `lead_merge`.
+
+A lead that was removed keeps its row, which messages name, and a refusal; nothing here shows it.
+"""
+
+from dataclasses import dataclass
 
 from fleetcast.domain.identifiers import DeviceId, LeadId, Phone, WorkspaceId
 from fleetcast.domain.lead import Consent, Lead, LeadStatus, StoredLead
@@ -12,7 +17,7 @@ PAGE = 2_000
 """Leads read at a time when all are walked."""
 
 _COLUMNS = """l.id, l.device_id, l.phone, l.name, l.niches, l.target_status::text, l.journey, l.time_zone,
-  l.consent::text, l.consent_source, l.shared, l.attributes"""
+  l.consent::text, l.consent_source, l.consent_at, l.shared, l.attributes, l.created_at, l.updated_at"""
 
 
 def _lead(row: Row) -> StoredLead:
@@ -26,7 +31,16 @@ def _lead(row: Row) -> StoredLead:
         consent=Consent(row["consent"]),
         attributes=row["attributes"],
     )
-    return StoredLead(LeadId(row["id"]), DeviceId(row["device_id"]), lead, row["shared"], row["consent_source"])
+    return StoredLead(
+        id=LeadId(row["id"]),
+        device_id=DeviceId(row["device_id"]),
+        lead=lead,
+        shared=row["shared"],
+        consent_source=row["consent_source"],
+        consent_at=row["consent_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
 
 
 async def get_lead(
@@ -35,7 +49,8 @@ async def get_lead(
     """The lead with that phone: of one device, or of whichever device has had it longest."""
     row = await connection.fetchrow(
         f"""SELECT {_COLUMNS} FROM leads l
-        WHERE l.workspace_id = $1 AND l.phone = $2 AND ($3::bigint IS NULL OR l.device_id = $3)
+        WHERE l.workspace_id = $1 AND l.phone = $2 AND l.deleted_at IS NULL
+          AND ($3::bigint IS NULL OR l.device_id = $3)
         ORDER BY l.id LIMIT 1""",
         workspace_id,
         phone,
@@ -55,7 +70,8 @@ async def sample_lead(
 async def count_leads(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId | None = None) -> int:
     """How many leads the workspace has, or one of its devices."""
     found: int = await connection.fetchval(
-        "SELECT count(*) FROM leads WHERE workspace_id = $1 AND ($2::bigint IS NULL OR device_id = $2)",
+        """SELECT count(*) FROM leads
+        WHERE workspace_id = $1 AND deleted_at IS NULL AND ($2::bigint IS NULL OR device_id = $2)""",
         workspace_id,
         device_id,
     )
@@ -78,13 +94,108 @@ async def page_after(
     # Two texts instead of an OR: each walks its own index in order.
     which = "" if device_id is None else "AND l.device_id = $4"
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM leads l WHERE l.workspace_id = $1 AND l.id > $2 {which} ORDER BY l.id LIMIT $3",
+        f"""SELECT {_COLUMNS} FROM leads l
+        WHERE l.workspace_id = $1 AND l.id > $2 AND l.deleted_at IS NULL {which} ORDER BY l.id LIMIT $3""",
         workspace_id,
         after,
         size,
         *(() if device_id is None else (device_id,)),
     )
     return [_lead(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which leads a list shows; None: any."""
+
+    device_id: DeviceId | None = None
+    phone: Phone | None = None
+    niche: str | None = None
+    """As it is stored; the whole name."""
+    target_status: LeadStatus | None = None
+    consent: Consent | None = None
+
+
+async def page(
+    connection: Connection, workspace_id: WorkspaceId, wanted: Wanted, *, after: int, limit: int
+) -> list[StoredLead]:
+    """The wanted leads by id, those after `after`."""
+    arguments: list[object] = [workspace_id, after, limit]
+    which = ""
+    # A text for each choice of filters: each is planned for itself and walks the index that serves it.
+    for condition, value in (
+        ("l.device_id = ${}", wanted.device_id),
+        ("l.phone = ${}", wanted.phone),
+        ("l.niches @> ARRAY[${}::text]", wanted.niche),
+        ("l.target_status = ${}::text::lead_status", wanted.target_status),
+        ("l.consent = ${}::text::lead_consent", wanted.consent),
+    ):
+        if value is not None:
+            arguments.append(value)
+            which += f" AND {condition.format(len(arguments))}"
+    rows = await connection.fetch(
+        f"""SELECT {_COLUMNS} FROM leads l
+        WHERE l.workspace_id = $1 AND l.id > $2 AND l.deleted_at IS NULL{which} ORDER BY l.id LIMIT $3""",
+        *arguments,
+    )
+    return [_lead(row) for row in rows]
+
+
+_ONE = f"SELECT {_COLUMNS} FROM leads l WHERE l.workspace_id = $1 AND l.id = $2 AND l.deleted_at IS NULL"
+
+
+async def by_id(
+    connection: Connection, workspace_id: WorkspaceId, lead_id: LeadId, *, lock: bool = False
+) -> StoredLead | None:
+    """The lead with that id; with `lock` what is read is what is changed, until the transaction ends."""
+    row = await connection.fetchrow(f"{_ONE}{' FOR NO KEY UPDATE' if lock else ''}", workspace_id, lead_id)
+    return _lead(row) if row else None
+
+
+async def write(connection: Connection, workspace_id: WorkspaceId, lead_id: LeadId, lead: Lead) -> None:
+    """Write what a lead is now. Its phone never changes, its consent only by `write_consent`."""
+    await connection.execute(
+        """UPDATE leads SET name = $3, niches = $4, target_status = $5::text::lead_status, journey = $6,
+          time_zone = $7, attributes = $8, updated_at = fleetcast_now()
+        WHERE workspace_id = $1 AND id = $2""",
+        workspace_id,
+        lead_id,
+        lead.name,
+        list(lead.niches),
+        (lead.target_status or LeadStatus.PROSPECT).value,
+        lead.journey,
+        lead.time_zone,
+        dict(lead.attributes),
+    )
+
+
+async def write_consent(
+    connection: Connection, workspace_id: WorkspaceId, lead_id: LeadId, consent: Consent, source: str
+) -> None:
+    """Write that a person agreed or refused, now; `source`: where, in words."""
+    await connection.execute(
+        """UPDATE leads SET consent = $3::text::lead_consent, consent_source = $4, consent_at = fleetcast_now(),
+          updated_at = fleetcast_now()
+        WHERE workspace_id = $1 AND id = $2""",
+        workspace_id,
+        lead_id,
+        consent.value,
+        source,
+    )
+
+
+async def remove(connection: Connection, workspace_id: WorkspaceId, lead_id: LeadId) -> None:
+    """Forget what is known of a lead, all but its number and a refusal, and show it no more."""
+    await connection.execute(
+        """UPDATE leads SET deleted_at = fleetcast_now(), updated_at = fleetcast_now(), name = '', niches = '{}',
+          target_status = 'prospect', journey = '', time_zone = NULL, attributes = '{}',
+          consent = CASE WHEN consent = 'refused' THEN consent ELSE 'unknown' END,
+          consent_at = CASE WHEN consent = 'refused' THEN consent_at END,
+          consent_source = CASE WHEN consent = 'refused' THEN consent_source END
+        WHERE workspace_id = $1 AND id = $2""",
+        workspace_id,
+        lead_id,
+    )
 
 
 async def attribute_keys(connection: Connection, workspace_id: WorkspaceId) -> list[str]:

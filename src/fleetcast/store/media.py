@@ -4,14 +4,15 @@ from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.domain.media import Medium, StoredMedia
 from fleetcast.store.connection import Connection
 
-_FACTS = "sha256, mime, filename, size, width, height"
+_FACTS = "sha256, mime, filename, size, width, height, created_at"
+_PLACE = "(extract(epoch FROM created_at) * 1000000)::bigint"
+"""Microseconds, which a place in the list is written with."""
+LAST_PLACE = 2**53
+"""Exact as a floating-point number, and centuries away."""
 
 
 async def put(connection: Connection, workspace_id: WorkspaceId, medium: Medium) -> StoredMedia:
     """Store a medium, or find the same bytes: what is stored keeps the name and type it first came with."""
-    held = await find(connection, workspace_id, medium.sha256)
-    if held is not None:
-        return held  # spares sending megabytes for nothing
     await connection.execute(
         "INSERT INTO media (workspace_id, sha256, mime, filename, size, width, height, data) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (workspace_id, sha256) DO NOTHING",
@@ -37,6 +38,29 @@ async def find(connection: Connection, workspace_id: WorkspaceId, sha256: str) -
         sha256,
     )
     return None if row is None else StoredMedia(**dict(row))
+
+
+async def page(
+    connection: Connection, workspace_id: WorkspaceId, before: tuple[int, str] | None, limit: int
+) -> list[tuple[StoredMedia, int]]:
+    """Media without their bytes, the newest first, each with its place; those behind the place and hash `before`."""
+    when, sha256 = before or (LAST_PLACE, "")
+    rows = await connection.fetch(
+        f"""SELECT {_FACTS}, {_PLACE} AS place FROM media
+        WHERE workspace_id = $1
+          AND (created_at, sha256) < (timestamptz 'epoch' + $2::float8 * interval '1 microsecond', $3::text)
+        ORDER BY created_at DESC, sha256 DESC LIMIT $4""",
+        workspace_id,
+        when,
+        sha256,
+        limit,
+    )
+    found = []
+    for row in rows:
+        facts = dict(row)
+        place: int = facts.pop("place")
+        found.append((StoredMedia(**facts), place))
+    return found
 
 
 async def get(connection: Connection, workspace_id: WorkspaceId, sha256: str) -> Medium | None:

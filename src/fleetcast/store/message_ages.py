@@ -31,6 +31,12 @@ WHERE workspace_id = $1 AND ($2::timestamptz IS NULL OR started_at >= $2)
   AND ($3::timestamptz IS NULL OR started_at < $3)"""
 
 
+async def last(connection: Connection) -> int:
+    """The highest number that a message has; 0 when there is none."""
+    found: int = await connection.fetchval(_LAST)
+    return found
+
+
 async def bounds(
     connection: Connection, workspace_id: WorkspaceId, since: datetime | None, until: datetime | None
 ) -> tuple[int, int]:
@@ -38,21 +44,21 @@ async def bounds(
     low, high = 0, LAST_ID
     if since is None and until is None:
         return low, high
-    last: int = await connection.fetchval(_LAST)
+    top = await last(connection)
     if since is not None:
-        low = await _last_made_before(connection, since - SLACK, last)
+        low = await _last_made_before(connection, since - SLACK, top)
     if until is not None:
         row = await connection.fetchrow(_MADE_UNTIL, workspace_id, since, until)
         assert row is not None
         if not row["open"]:
             ended = row["ended_at"]
-            high = await _first_made_after(connection, max(until, ended or until) + SLACK, last)
+            high = await _first_made_after(connection, max(until, ended or until) + SLACK, top)
     return low, high
 
 
-async def _last_made_before(connection: Connection, at: datetime, last: int) -> int:
+async def _last_made_before(connection: Connection, at: datetime, top: int) -> int:
     """A number below which every message was there at that time."""
-    low, high = 0, last + 1
+    low, high = 0, top + 1
     while high - low > CLOSE_ENOUGH:
         middle = (low + high) // 2
         row = await connection.fetchrow(_AT, middle)
@@ -63,9 +69,9 @@ async def _last_made_before(connection: Connection, at: datetime, last: int) -> 
     return low
 
 
-async def _first_made_after(connection: Connection, at: datetime, last: int) -> int:
+async def _first_made_after(connection: Connection, at: datetime, top: int) -> int:
     """A number from which on no message was there at that time."""
-    low, high = 0, last + 1
+    low, high = 0, top + 1
     proven = LAST_ID
     while high - low > CLOSE_ENOUGH:
         middle = (low + high) // 2

@@ -231,5 +231,7 @@ async def names_in_state(
 
 async def has_leads(connection: Connection, workspace_id: WorkspaceId) -> bool:
     """Whether the workspace has any lead."""
-    value: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM leads WHERE workspace_id = $1)", workspace_id)
+    value: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM leads WHERE workspace_id = $1 AND deleted_at IS NULL)", workspace_id
+    )
     return value

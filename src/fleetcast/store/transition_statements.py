@@ -68,9 +68,11 @@ moved AS (
 {_tally("pending", "queued")}
 SELECT shard_id, device_id, id, coalesce(campaign_id, 0) AS campaign_id FROM moved"""
 
-# T2. $1 ids, $2 shards, $3 drawn gaps in ms: one element a message. $4 sender, $5 the shards once each and $6 their
-# epochs as the sender knows them, $7 installation. The shards' rows are locked FOR SHARE, so a takeover waits for
-# claims that are just committing; in the order of their ids, as everywhere.
+# T2. $1 ids, $2 shards, $3 drawn gaps in ms, $8 devices, $9 campaigns: one element a message. $4 sender, $5 the shards
+# once each and $6 their epochs as the sender knows them, $7 installation. The shards' rows are locked FOR SHARE, so a
+# takeover waits for claims that are just committing; in the order of their ids, as everywhere. Device and campaign are
+# what the delay was drawn for: a hint that names others than the row has would send it in another's turn or pace. They
+# are compared so that no plan joins by them: rows are found, and locked, in the order of $1.
 CLAIM = f"""
 WITH {CLOCK},
 held AS MATERIALIZED (
@@ -82,8 +84,10 @@ lease AS MATERIALIZED (
 moved AS (
   UPDATE broadcast_messages b
   SET status = 'sending', attempts = b.attempts + 1, lease_epoch = lease.epochs[u.shard + 1], claimed_at = clock.now
-  FROM clock, lease, unnest($1::bigint[], $2::smallint[], $3::int[]) AS u (id, shard, gap)
+  FROM clock, lease,
+    unnest($1::bigint[], $2::smallint[], $3::int[], $8::bigint[], $9::bigint[]) AS u (id, shard, gap, device, campaign)
   WHERE b.id = u.id AND b.shard_id = u.shard AND lease.epochs[u.shard + 1] IS NOT NULL AND b.status = 'queued'
+    AND b.device_id IS NOT DISTINCT FROM u.device AND coalesce(b.campaign_id, 0) IS NOT DISTINCT FROM u.campaign
     AND (b.expires_at IS NULL OR b.expires_at > clock.now)
     AND {NOT_SUPPRESSED.format(m="b")}
     AND EXISTS (SELECT 1 FROM devices d WHERE d.id = b.device_id AND d.is_ready)
@@ -321,17 +325,17 @@ SKIP_UNWANTED = _end(
     "'opt_out'",
 )
 # People's rows are found by their keys: in campaigns that are still open, and without a campaign on the devices.
-SKIP_PEOPLE = _end(
+_OF_PEOPLE = (
     "broadcast_messages b, clock WHERE b.workspace_id = $1 AND b.recipient = ANY ($3::text[]) AND b.id IN ("
     "SELECT m.id FROM campaigns c CROSS JOIN unnest($3::text[]) AS person (phone) "
     "JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || person.phone "
     "WHERE c.workspace_id = $1 AND c.status IN ('running', 'paused') UNION ALL "
     "SELECT m.id FROM devices d "
     "JOIN broadcast_messages m ON m.device_id = d.id AND m.campaign_id IS NULL AND m.is_open "
-    "WHERE d.workspace_id = $1 AND m.recipient = ANY ($3::text[]))",
-    "skipped",
-    "'opt_out'",
+    "WHERE d.workspace_id = $1 AND m.recipient = ANY ($3::text[]))"
 )
+SKIP_PEOPLE = _end(_OF_PEOPLE, "skipped", "'opt_out'")
+SKIP_LEAD = _end(f"{_OF_PEOPLE} AND b.lead_id = $4", "skipped", "'lead_removed'")
 # What was on its way when its person said stop, and came back: nobody may claim it, so nobody else would end it.
 SKIP_STOPPED = _end(
     "clock, suppressions x CROSS JOIN LATERAL ("
@@ -371,6 +375,7 @@ pick AS (
     AND (b.status = 'skipped' AND b.reason <> 'missing_variable'
       OR b.status = 'failed' AND b.reason NOT IN ('unconfirmed', 'delivery_failed'))
     AND {NOT_SUPPRESSED.format(m="b")}
+    AND NOT EXISTS (SELECT 1 FROM leads l WHERE l.id = b.lead_id AND l.deleted_at IS NOT NULL)
   ORDER BY b.id FOR UPDATE OF b),{_RETRY}"""
 RETRY_UNCONFIRMED = f"""
 WITH {CLOCK},

@@ -33,10 +33,16 @@ class Queued(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a sender asks for in T2. `gap_ms` is the delay drawn before this attempt."""
+    """What a sender asks for in T2. `gap_ms` is the delay drawn before this attempt.
+
+    Device and campaign decided when: a row that has others is not the one that was meant.
+    """
 
     id: int
     shard: int
+    device: int
+    campaign: int
+    """0 for a message without one."""
     gap_ms: int
 
 
@@ -124,6 +130,8 @@ async def claim(
         list(shards),
         [epochs[shard] for shard in shards],
         install,
+        [c.device for c in claims],
+        [c.campaign for c in claims],
     )
     return [Claimed(*row) for row in rows]
 
@@ -283,6 +291,12 @@ async def skip_people(connection: Connection, workspace_id: int, phones: Sequenc
 async def skip_restored(connection: Connection, limit: int = CHUNK) -> int:
     """T7 for at most `limit` rows without a campaign that waited when a backup was made."""
     count: int = await connection.fetchval(sql.SKIP_RESTORED, limit)
+    return count
+
+
+async def skip_lead(connection: Connection, workspace_id: int, lead_id: int, phone: str) -> int:
+    """T7 for the waiting rows of a lead, in the transaction that removes it."""
+    count: int = await connection.fetchval(sql.SKIP_LEAD, workspace_id, None, [phone], lead_id)
     return count
 
 

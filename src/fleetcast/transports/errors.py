@@ -7,6 +7,7 @@
     │   ├── ContentRefused     text, media or template not accepted
     │   └── DeviceRefused      the number itself may not send (banned, logged out, restricted): stop the device
     ├── NotSent            certain, retryable: nothing left; the same row may be tried again later
+    │   └── SessionLost        the device's session is not ours any more, or not open: open it anew
     └── Unknown            no answer: the message may have left. Never retried blindly
 
 The sender never looks at texts or codes; it reads these attributes. `code` is the provider's word, kept for people.
@@ -24,6 +25,7 @@ class SendError(Exception):
     device_at_fault: bool = False
     recipient_at_fault: bool = False
     opt_out: bool = False
+    session_lost: bool = False
 
     def __init__(
         self, code: str, detail: str = "", *, reason: Reason | None = None, retry_after: float | None = None
@@ -77,6 +79,13 @@ class NotSent(SendError):
     outcome = Outcome.NOT_SENT
     reason = Reason.DISCONNECTED
     retryable = True
+
+
+class SessionLost(NotSent):
+    """Nobody is at fault: the row is given back and goes once the session is open again."""
+
+    reason = Reason.RELEASED
+    session_lost = True
 
 
 class Unknown(SendError):

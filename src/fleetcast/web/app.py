@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
@@ -18,7 +18,16 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from fleetcast.errors import FleetcastError, Forbidden, NotFound, Unauthenticated, Unavailable
+from fleetcast.errors import (
+    Conflict,
+    FleetcastError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
 from fleetcast.runtime import Runtime
 from fleetcast.web import door, rendering
 from fleetcast.web.address import listen
@@ -31,6 +40,9 @@ log = structlog.get_logger()
 
 STOP_WITHIN = 5
 """Seconds open requests get to end once the process stops."""
+FORM_BYTES = 64 * 1024
+"""What a form may have: it is read before anybody knows who sends it."""
+PAGES = (overview, sign_in, invitation, probes)
 
 
 class _Forever(StaticFiles):
@@ -71,23 +83,38 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
                 finally:
                     figures.close()
 
-    app = FastAPI(title="Fleetcast", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Fleetcast",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # it would lead to whatever host the request names
+    )
     app.state.runtime = runtime
     app.state.live = figures
-    app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host))
+    app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host), url=runtime.settings.url)
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
     if api is not None:
         app.router.routes.append(_Whole(api[0], api[1], name="api"))
-    app.include_router(overview.router)
-    app.include_router(sign_in.router)
-    app.include_router(invitation.router)
-    app.include_router(probes.router)
+    pages = APIRouter(max_body_size=FORM_BYTES)
+    for page in PAGES:
+        pages.include_router(page.router)
+    app.include_router(pages)
     app.add_exception_handler(Unauthenticated, door.to_sign_in)
     app.add_exception_handler(FleetcastError, _known_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _bad_address)
+    app.add_exception_handler(RequestValidationError, _bad_request)
     app.add_exception_handler(Exception, _unknown_error)
     return app
+
+
+_STATUSES: tuple[tuple[type[FleetcastError], int], ...] = (
+    (Forbidden, 403),
+    (Conflict, 409),
+    (InvalidInput, 422),
+    (TooMany, 429),
+)
 
 
 async def _known_error(request: Request, error: Exception) -> HTMLResponse:
@@ -103,26 +130,38 @@ async def _known_error(request: Request, error: Exception) -> HTMLResponse:
             503,
             {"Retry-After": "5"},
         )
-    status = 403 if isinstance(error, Forbidden) else 400
-    return HTMLResponse(rendering.notice_page("That did not work", str(error)), status)
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 400)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooMany) else {}
+    page = rendering.notice_page("That did not work", str(error), again=isinstance(error, TooMany))
+    return HTMLResponse(page, status, headers)
+
+
+_NO_PAGE = "There is no page at this address."
+_REFUSALS = {
+    404: ("Not found", _NO_PAGE),
+    405: ("That did not work", "Nothing at this address takes what was sent."),
+    413: ("That did not work", "What was sent is too large for a form."),
+}
 
 
 async def _http_error(request: Request, error: Exception) -> HTMLResponse:
     status = error.status_code if isinstance(error, HTTPException) else 400
-    headers = getattr(error, "headers", None)
-    if status == 404:
-        return HTMLResponse(rendering.notice_page("Not found", "There is no page at this address."), 404, headers)
-    return HTMLResponse(rendering.notice_page("That did not work", f"The server answered {status}."), status, headers)
+    title, sentence = _REFUSALS.get(status, ("That did not work", f"The server answered {status}."))
+    return HTMLResponse(rendering.notice_page(title, sentence), status, getattr(error, "headers", None))
 
 
-async def _bad_address(request: Request, error: Exception) -> HTMLResponse:
-    return HTMLResponse(rendering.notice_page("Not found", "There is no page at this address."), 404)
+async def _bad_request(request: Request, error: Exception) -> HTMLResponse:
+    if request.method == "POST":
+        sentence = "A field of the form is longer than it may be. Go back and shorten it."
+        return HTMLResponse(rendering.notice_page("That did not work", sentence), 422)
+    return HTMLResponse(rendering.notice_page("Not found", _NO_PAGE), 404)
 
 
 async def _unknown_error(request: Request, error: Exception) -> HTMLResponse:
     sentence = "This is a fault of Fleetcast, not yours. The log of the process has the details."
     # Outermost of all: this answer does not pass the shield.
-    return HTMLResponse(rendering.notice_page("Something broke", sentence), 500, HEADERS)
+    headers = HEADERS | {"Cache-Control": "no-store"}
+    return HTMLResponse(rendering.notice_page("Something broke", sentence, again=True), 500, headers)
 
 
 class _Server(uvicorn.Server):

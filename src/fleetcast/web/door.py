@@ -9,14 +9,13 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from fleetcast.errors import Unauthenticated
 from fleetcast.runtime import Runtime
 from fleetcast.services.accounts.entrance import Visitor, cookie_name, visitor
 from fleetcast.services.accounts.sign_in import SESSION_SECONDS, Browser
 from fleetcast.web import rendering
 
 SIGN_IN = "/sign-in"
-PUBLIC = frozenset({SIGN_IN, "/sign-in/code", "/invitations/{token}", "/health", "/ready", "/metrics"})
+PUBLIC = frozenset({SIGN_IN, "/sign-in/code", "/sign-out", "/invitations/{token}", "/health", "/ready", "/metrics"})
 """Routes that ask for no session: the door itself, and what machines ask; /metrics has a rule of its own."""
 
 
@@ -68,10 +67,25 @@ def inside(path: str | None) -> str:
     return path
 
 
+def sign_in_at(following: str) -> str:
+    """The address of the form, from which people go on to `following`."""
+    return SIGN_IN if following == "/" else f"{SIGN_IN}?next={quote(following)}"
+
+
+def _is_visit(request: Request) -> bool:
+    """Whether a person opens an address, and no script of a page asks for it."""
+    accepts = request.headers.get("Accept", "text/html")
+    return (
+        request.method == "GET"
+        and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+        and "text/html" in accepts
+        and "text/event-stream" not in accepts
+    )
+
+
 async def to_sign_in(request: Request, error: Exception) -> Response:
     """Handler of `Unauthenticated`: people get the form and come back afterwards, everything else a 401."""
-    if request.method == "GET" and "text/html" in request.headers.get("Accept", "text/html"):
+    if _is_visit(request):
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(SIGN_IN + ("" if path == "/" else f"?next={quote(path)}"), 303)
-    assert isinstance(error, Unauthenticated)
-    return HTMLResponse(rendering.notice_page("Sign in first", str(error)), 401)
+        return RedirectResponse(sign_in_at(inside(path)), 303)
+    return HTMLResponse(rendering.notice_page("Sign in first", str(error), onward=(SIGN_IN, "Sign in")), 401)

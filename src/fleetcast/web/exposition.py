@@ -41,6 +41,17 @@ FIGURES: dict[str, Figure] = {
     "age": Figure("gauge", "fleetcast_loop_age_seconds", "Since the loop last moved.", "loop"),
     "claims": Figure("counter", "fleetcast_claims", "Messages claimed and committed: attempts that may begin."),
     "claim_commits": Figure("counter", "fleetcast_claim_commits", "Group commits of claims."),
+    "claims_refused": Figure(
+        "counter",
+        "fleetcast_claims_refused",
+        "Messages whose claim was refused: a stale or wrong hint, a pause, a stop word.",
+    ),
+    "dropped": Figure(
+        "counter",
+        "fleetcast_dropped",
+        "Entries of Redis that could not be read, or were about nothing of ours.",
+        "what",
+    ),
     "results": Figure("counter", "fleetcast_results", "Results of attempts committed."),
     "result_commits": Figure("counter", "fleetcast_result_commits", "Group commits of results."),
     "under_way": Figure("gauge", "fleetcast_attempts_under_way", "Attempts that wait for their answer."),

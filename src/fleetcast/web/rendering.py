@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.errors import FleetcastError, InvalidInput
 from fleetcast.services.accounts.membership import Invitation
 from fleetcast.services.overview import PEEK, Counts, Fleet, Overview, standing
 from fleetcast.web import words
@@ -112,6 +113,7 @@ def _environment() -> Environment:
         span=words.span,
         plural=words.plural,
         reason=words.reason_word,
+        person=words.person,
     )
     environment.globals.update(
         static=static_url,
@@ -152,16 +154,43 @@ def code_page(*, following: str, trouble: str | None = None) -> str:
 
 
 def invitation_page(
-    invitation: Invitation, *, link: str, known: bool, email: str | None, name: str, trouble: str | None
+    invitation: Invitation, *, link: str, known: bool, email: str | None, name: str, trouble: FleetcastError | None
 ) -> str:
     """An invitation. `known`: its address has an account; `email`: who is signed in."""
-    template = _TEMPLATES.get_template("invitation.html")
-    return template.render(i=invitation, link=link, known=known, email=email, name=name, trouble=trouble)
+    return _TEMPLATES.get_template("invitation.html").render(
+        i=invitation,
+        link=link,
+        known=known,
+        email=email,
+        name=name,
+        until=f"{invitation.expires_at:%A} {invitation.expires_at.day} {invitation.expires_at:%B, %H:%M} UTC",
+        trouble=None if trouble is None else words.sentence(str(trouble)),
+        field=trouble.field if isinstance(trouble, InvalidInput) else None,
+    )
 
 
-def notice_page(title: str, sentence: str, *, command: str | None = None, retry: bool = False) -> str:
-    """A page that says one thing: an error, or what to do first."""
-    return _TEMPLATES.get_template("notice.html").render(title=title, sentence=sentence, command=command, retry=retry)
+def notice_page(
+    title: str,
+    sentence: str,
+    *,
+    command: str | None = None,
+    again: bool = False,
+    retry: bool = False,
+    onward: tuple[str, str] = ("/", "To the overview"),
+    email: str | None = None,
+) -> str:
+    """A page that says one thing: an error, or what to do first. `again`: asking once more may help, and with `retry`
+    it does so by itself. `onward`: where else to go. `email`: who is signed in, to be able to leave.
+    """
+    return _TEMPLATES.get_template("notice.html").render(
+        title=title,
+        sentence=sentence,
+        command=command,
+        again=again or retry,
+        retry=retry,
+        onward=onward,
+        email=email,
+    )
 
 
 def partials(changed: dict[str, str]) -> str:

@@ -1,8 +1,9 @@
 """What every answer carries and which requests are refused outright, before any page runs.
 
 Separate from the pages so that none can forget it. The policy allows no inline script or style and nothing from
-elsewhere. While the dashboard listens on loopback only, requests must name a loopback host: otherwise any website could
-point a name of its own at 127.0.0.1 and read the pages through the visitor's browser.
+elsewhere. While the dashboard listens on loopback only, requests must name a loopback host or the one of
+FLEETCAST_URL: otherwise any website could point a name of its own at 127.0.0.1 and read the pages through the visitor's
+browser.
 """
 
 import ipaddress
@@ -19,7 +20,7 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all, browsers hide the origin of our own forms from us
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -43,14 +44,15 @@ def _named_host(scope: Scope) -> str:
         return ""
 
 
-def _begun_here(scope: Scope) -> bool:
+def _begun_here(scope: Scope, ours: str | None) -> bool:
     """Whether a request that changes something comes from a page of ours, or from no browser at all.
 
     Browsers say where a request was begun (Sec-Fetch-Site, and Origin for every POST) and no page can make them lie.
-    A request that shows a key cannot have been forged by a page that does not know it.
+    A request that shows a key cannot have been forged by a page that does not know it; `Basic` is no key of ours, and
+    browsers add it by themselves.
     """
     headers = Headers(scope=scope)
-    if scope["method"] in {"GET", "HEAD", "OPTIONS"} or "authorization" in headers:
+    if scope["method"] in {"GET", "HEAD", "OPTIONS"} or headers.get("authorization", "").lower().startswith("bearer "):
         return True
     site = headers.get("sec-fetch-site")
     if site is not None:
@@ -59,20 +61,23 @@ def _begun_here(scope: Scope) -> bool:
     if origin is None:
         return "cookie" not in headers  # an old browser; programs send no cookies
     try:
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        return urlsplit(origin).netloc.lower() in {headers.get("host", "").lower(), ours}
     except ValueError:
         return False
 
 
 class Shield:
-    """ASGI middleware: security headers on every answer, the check of the host, and of who begins changes."""
+    """ASGI middleware: security headers on every answer, the check of the host, and of who begins changes. `url` is
+    where people open the dashboard, if it is known.
+    """
 
-    def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
+    def __init__(self, app: ASGIApp, *, loopback_only: bool, url: str | None = None) -> None:
         self._app = app
         self._loopback_only = loopback_only
+        self._ours = urlsplit(url) if url else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse a host that is not this machine."""
+        """Answer, or refuse what no page should see."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -81,18 +86,23 @@ class Shield:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)  # what somebody uploaded comes with a policy of its own
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        if not _begun_here(scope):
-            refusal = PlainTextResponse("This request was begun by another site and is refused.\n", 403)
+        if (refusal := self._refusal(scope)) is not None:
             await refusal(scope, receive, shielded)
-            return
-        if self._loopback_only and not is_loopback(_named_host(scope)):
-            refusal = PlainTextResponse(
-                "Fleetcast listens on this machine only: open it as http://localhost with its port.\n", 421
+        else:
+            await self._app(scope, receive, shielded)
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        if not _begun_here(scope, self._ours.netloc.lower() if self._ours else None):
+            return PlainTextResponse("This request was begun by another site and is refused.\n", 403)
+        host = _named_host(scope)
+        if self._loopback_only and not is_loopback(host) and not (self._ours and host == self._ours.hostname):
+            return PlainTextResponse(
+                "Fleetcast listens on this machine only: open it as http://localhost with its port. If people are to "
+                "reach it through a proxy, say in FLEETCAST_URL under which address.\n",
+                421,
             )
-            await refusal(scope, receive, shielded)
-            return
-        await self._app(scope, receive, shielded)
+        return None

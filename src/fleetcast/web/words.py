@@ -35,6 +35,7 @@ REASON: dict[str, str] = {
     Reason.OPT_OUT: "opted out",
     Reason.DEVICE_OFFLINE: "device offline",
     Reason.DEVICE_REMOVED: "device removed",
+    Reason.LEAD_REMOVED: "lead removed",
     Reason.EXPIRED: "out of time",
     Reason.MISSING_VARIABLE: "variable missing",
     Reason.RESTORED: "waited when a backup was restored",
@@ -89,3 +90,14 @@ def span(seconds: float) -> str:
         hours, rest = divmod(minutes, 60)
         return f"{hours} h {rest} min" if rest else f"{hours} h"
     return f"{round(minutes / 1440)} days"
+
+
+def sentence(text: str) -> str:
+    """What a form says about a field, as a sentence: `password: too short` becomes `Password: too short.`"""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def person(actor: str) -> str:
+    """Who did something, as the audit log names them, for people: the address of a user, `key 12 shop export`."""
+    kind, _, name = actor.partition(":")
+    return name if kind == "user" else actor.replace(":", " ", 1)

@@ -10,13 +10,14 @@ import secrets
 import unicodedata
 import weakref
 from asyncio import AbstractEventLoop
-
-from pwdlib import PasswordHash
-from pwdlib.exceptions import UnknownHashError
-from pwdlib.hashers.argon2 import Argon2Hasher
+from functools import cache
+from typing import TYPE_CHECKING
 
 from fleetcast.errors import InvalidInput
 from fleetcast.guessing import weakness
+
+if TYPE_CHECKING:
+    from pwdlib import PasswordHash
 
 SHORTEST, LONGEST = 12, 1_000
 """Characters. NIST SP 800-63B: length counts, rules about kinds of characters do not."""
@@ -26,7 +27,6 @@ AT_ONCE = 2
 
 _PASSES, _KIBIBYTES, _LANES = 3, 65_536, 4
 """RFC 9106, second recommendation."""
-_HASH = PasswordHash((Argon2Hasher(time_cost=_PASSES, memory_cost=_KIBIBYTES, parallelism=_LANES),))
 _gates: "weakref.WeakKeyDictionary[AbstractEventLoop, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
 
 
@@ -48,6 +48,14 @@ def random_password() -> str:
     return "-".join("".join(secrets.choice(letters) for _ in range(5)) for _ in range(4))
 
 
+@cache
+def _argon2() -> "PasswordHash":
+    from pwdlib import PasswordHash  # with the first password: every command would carry it otherwise
+    from pwdlib.hashers.argon2 import Argon2Hasher
+
+    return PasswordHash((Argon2Hasher(time_cost=_PASSES, memory_cost=_KIBIBYTES, parallelism=_LANES),))
+
+
 def _nobodys() -> str:
     """A hash of the usual form that no password has: looking for one takes as long as with anybody's."""
     salt, digest = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
@@ -66,7 +74,7 @@ def _gate() -> asyncio.Semaphore:
 async def hashed(password: str) -> str:
     """What is stored of a password."""
     async with _gate():
-        return await asyncio.to_thread(_HASH.hash, _typed(password))
+        return await asyncio.to_thread(lambda: _argon2().hash(_typed(password)))
 
 
 async def verify(password: str, stored: str | None) -> tuple[bool, str | None]:
@@ -76,7 +84,13 @@ async def verify(password: str, stored: str | None) -> tuple[bool, str | None]:
     if len(password) > LONGEST:
         password, stored = "", None
     async with _gate():
-        try:
-            return await asyncio.to_thread(_HASH.verify_and_update, _typed(password), stored or _nobodys())
-        except UnknownHashError:
-            return False, None
+        return await asyncio.to_thread(_verify, password, stored)
+
+
+def _verify(password: str, stored: str | None) -> tuple[bool, str | None]:
+    from pwdlib.exceptions import UnknownHashError
+
+    try:
+        return _argon2().verify_and_update(_typed(password), stored or _nobodys())
+    except UnknownHashError:
+        return False, None

@@ -20,6 +20,7 @@ __all__ = [
     "User",
     "change_password",
     "checked_email",
+    "find_user",
     "first_owner",
     "get_user",
     "list_users",
@@ -108,6 +109,12 @@ async def get_user(runtime: Runtime, user_id: UserId) -> User:
     if found is None:
         raise NotFound("There is no such user.")
     return found
+
+
+async def find_user(runtime: Runtime, email: str) -> User:
+    """The user with that address. For who runs the machine, never for a member. Raises NotFound."""
+    async with runtime.db.transaction() as connection:
+        return await _of_address(connection, email)
 
 
 async def list_users(runtime: Runtime) -> list[User]:

@@ -7,8 +7,6 @@ import hmac
 import secrets
 from dataclasses import dataclass
 
-import pyotp
-
 from fleetcast.domain.access import SessionId, UserId
 from fleetcast.errors import Conflict, InvalidInput
 from fleetcast.runtime import Runtime
@@ -40,6 +38,8 @@ async def begin(runtime: Runtime, user_id: UserId, password: str) -> Enrolment:
 
     Raises Conflict when there is one already, InvalidInput for a wrong password.
     """
+    import pyotp
+
     user = await proved(runtime, user_id, password)
     key = await installation_key(runtime)
     secret = pyotp.random_base32()
@@ -115,6 +115,8 @@ async def accepts(connection: Connection, key: Seal, user: User, code: str) -> b
 
 
 async def _accepts_step(connection: Connection, key: Seal, user: User, code: str) -> bool:
+    import pyotp
+
     if user.second_factor is None:
         return False
     totp = pyotp.TOTP(key.open(user.second_factor).decode(), interval=STEP_SECONDS)

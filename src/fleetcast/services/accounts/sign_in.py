@@ -22,6 +22,7 @@ __all__ = [
     "IDLE_SECONDS",
     "SESSION_SECONDS",
     "Browser",
+    "Lapsed",
     "Session",
     "SignedIn",
     "end_session",
@@ -56,6 +57,10 @@ class SignedIn:
     token: str
     needs_code: bool
     """The token opens nothing yet: hand it to `enter_code` with the code."""
+
+
+class Lapsed(Unauthenticated):
+    """No code helps: the password has to be proved again."""
 
 
 async def sign_in(
@@ -94,14 +99,15 @@ async def sign_in(
 async def enter_code(runtime: Runtime, pending: str, code: str, browser: Browser) -> str:
     """Finish a sign-in with a code of the second factor or a recovery code: the token of the session.
 
-    Raises Unauthenticated for a wrong or used code or a sign-in that took too long, TooMany after too many tries.
+    Raises Unauthenticated for a wrong or used code, Lapsed for a sign-in that took too long, TooMany after too many
+    tries.
     """
     async with runtime.db.connection() as connection:
         waiting = await sessions.by_token(
             connection, token_hash(pending), idle_seconds=IDLE_SECONDS, waits_for_code=True
         )
     if waiting is None:
-        raise Unauthenticated("This sign-in took too long. Enter your password again.")
+        raise Lapsed("This sign-in took too long. Enter your password again.")
     counted = await tries.count(runtime, tries.of_code(waiting.user_id))
     key = await installation_key(runtime)
     opened = None
@@ -109,7 +115,7 @@ async def enter_code(runtime: Runtime, pending: str, code: str, browser: Browser
         user = await users.by_id(connection, waiting.user_id, lock=True)
         if user is not None and await second_factor.accepts(connection, key, user, code):
             if not await sessions.end(connection, user.id, waiting.id):
-                raise Unauthenticated("This sign-in was used already. Enter your password again.")
+                raise Lapsed("This sign-in was used already. Enter your password again.")
             opened = await _open(connection, user, browser, waits_for_code=False)
     if opened is None:
         if user is not None and counted >= tries.FREE:

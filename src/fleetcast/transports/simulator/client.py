@@ -28,6 +28,7 @@ from fleetcast.transports.errors import (
     OptedOut,
     RecipientRefused,
     SendError,
+    SessionLost,
     Unknown,
 )
 from fleetcast.transports.simulator.link import Link, NoAnswer
@@ -275,6 +276,8 @@ def _refusal(answer: Frame) -> SendError:
             return DeviceRefused(code, detail)
         case "rate_limited":
             return NotSent(code, detail, reason=Reason.RATE_LIMITED, retry_after=answer.get("retry_after"))
+        case "not_sent" if code == "not_open":
+            return SessionLost(code, detail)
         case "not_sent":
             return NotSent(code, detail, reason=Reason.TRANSPORT_TROUBLE if code == "sealed" else None)
     return Unknown("unreadable_answer", f"{answer!r:.200}")

@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from fleetcast.errors import Conflict, InvalidInput, Unauthenticated
+from fleetcast.errors import Conflict, FleetcastError, InvalidInput, NotFound, TooMany, Unauthenticated
 from fleetcast.runtime import Runtime
 from fleetcast.services.accounts import membership, sign_in
 from fleetcast.services.accounts.entrance import Visitor, visitor
 from fleetcast.web import rendering
-from fleetcast.web.door import browser, token, with_session
+from fleetcast.web.door import browser, sign_in_at, token, with_session
 
 router = APIRouter()
 
@@ -32,10 +32,13 @@ async def look(request: Request) -> Response:
 
 
 async def _page(
-    request: Request, who: Visitor | None, *, name: str = "", trouble: str | None = None, status: int = 200
+    request: Request, who: Visitor | None, *, name: str = "", trouble: FleetcastError | None = None, status: int = 200
 ) -> Response:
     link: str = request.path_params["token"]
-    invitation, known = await membership.show_invitation(request.app.state.runtime, link)
+    try:
+        invitation, known = await membership.show_invitation(request.app.state.runtime, link)
+    except NotFound as error:
+        return HTMLResponse(rendering.notice_page("This invitation is over", str(error)), 404)
     return HTMLResponse(
         rendering.invitation_page(
             invitation, link=link, known=known, email=who.email if who else None, name=name, trouble=trouble
@@ -61,8 +64,14 @@ async def accept(
         invitation, _ = await membership.show_invitation(runtime, link)
         joined = await membership.accept_as_new(runtime, link, name, password)
     except InvalidInput as error:
-        return await _page(request, who, name=name, trouble=str(error), status=422)
+        return await _page(request, who, name=name, trouble=error, status=422)
     except Conflict as error:
-        return await _page(request, who, name=name, trouble=str(error), status=409)
-    done = await sign_in.sign_in(runtime, invitation.email, password, browser(request))
-    return with_session(RedirectResponse(f"/?workspace={joined.workspace_id}", 303), request, done.token)
+        return await _page(request, who, name=name, trouble=error, status=409)
+    except NotFound:
+        return await _page(request, who)
+    there = f"/?workspace={joined.workspace_id}"
+    try:
+        done = await sign_in.sign_in(runtime, invitation.email, password, browser(request))
+    except TooMany:  # others behind the same address have guessed; the account is made all the same
+        return RedirectResponse(sign_in_at(there), 303)
+    return with_session(RedirectResponse(there, 303), request, done.token)

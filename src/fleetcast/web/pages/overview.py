@@ -1,6 +1,7 @@
 """The first page and its stream of changes."""
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -34,7 +35,9 @@ async def first_page(request: Request, who: Visiting, chosen: Chosen = None) -> 
                 "You are not a member of any workspace. A workspace keeps the devices, leads and campaigns of one "
                 "organisation apart from all others. Ask an owner of one for an invitation, or make one on the machine "
                 "that Fleetcast runs on, then reload this page:",
-                command=f"fleetcast workspace create NAME --owner {who.email}",
+                command=f"fleetcast workspace create NAME --owner {shlex.quote(who.email)}",
+                again=True,
+                email=who.email,
             )
         )
     access = who.access(None if chosen is None else WorkspaceId(chosen))
@@ -58,7 +61,7 @@ async def events(
     watcher: Annotated[Watcher, Depends(_watcher)],
     chosen: Annotated[int, Query(alias="workspace", ge=1, le=2**63 - 1)],
 ) -> StreamingResponse:
-    """Changed sections as unnamed events, which htmx swaps in; `current` and `trouble` are for app.js.
+    """Changed sections as unnamed events, which htmx swaps in; `current`, `trouble` and `over` are for app.js.
 
     Not FastAPI's own stream of events: it makes three events ahead for a browser that does not read, and logs a
     traceback when that browser goes away.
@@ -77,7 +80,7 @@ async def _told(watcher: Watcher, request: Request, workspace_id: WorkspaceId) -
             except Unavailable:
                 pass  # nobody can say now; the figures say so too
             except FleetcastError as error:
-                yield format_sse_event(event="trouble", data_str=str(error))
+                yield format_sse_event(event="over", data_str=str(error))
                 return
             asked = clock()
         if update.trouble is not None:

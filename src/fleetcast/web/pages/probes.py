@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -9,6 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fleetcast.errors import FleetcastError
 from fleetcast.services import metrics as fleet
 from fleetcast.services import readiness
+from fleetcast.settings import Settings
 from fleetcast.web import exposition
 from fleetcast.web.shield import is_loopback
 
@@ -18,13 +20,18 @@ ANSWER_WITHIN = 8.0
 """Seconds a reading may take; Prometheus gives up after ten."""
 
 
+_BY_A_PROXY = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+
 def _may_know(request: Request) -> bool:
     """Figures of the whole installation are for who runs it: with the token, or where there is none, on this machine
     while nothing else can reach the dashboard.
     """
-    settings = request.app.state.runtime.settings
+    settings: Settings = request.app.state.runtime.settings
     if settings.metrics_token is None:
-        return is_loopback(settings.host)
+        public = settings.url is not None and not is_loopback(urlsplit(settings.url).hostname or "")
+        brought = any(name in request.headers for name in _BY_A_PROXY)
+        return is_loopback(settings.host) and not public and not brought
     shown = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
     return hmac.compare_digest(shown, settings.metrics_token.get_secret_value().encode())
 
@@ -38,7 +45,7 @@ async def health() -> dict[str, str]:
 @router.get("/ready")
 async def ready(request: Request) -> JSONResponse:
     """200 when PostgreSQL and Redis answer, the schema is the right one and no process of the fleet stands still, else
-    503 with what stands in the way.
+    503, for who runs the machine with what stands in the way.
     """
     found = await readiness.problems(request.app.state.runtime)
     if found:

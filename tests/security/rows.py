@@ -1,0 +1,59 @@
+"""Whether a request has changed a row: a digest of every table, one for each workspace.
+
+Tables are found in the database, so that a new one is watched without being named; one whose rows belong to a
+workspace through something else says so in `THROUGH`.
+"""
+
+from collections.abc import Mapping
+
+from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.store.connection import Connection, Database
+
+Digest = Mapping[tuple[str, int | None], str]
+"""(table, workspace or None) → what stands in its rows."""
+
+THROUGH = {
+    "workspaces": "t.id",
+    "message_attempts": "(SELECT m.workspace_id FROM broadcast_messages m WHERE m.id = t.message_id)",
+    "campaign_tallies": "(SELECT c.workspace_id FROM campaigns c WHERE c.id = t.campaign_id)",
+    "campaign_newcomers": "(SELECT c.workspace_id FROM campaigns c WHERE c.id = t.campaign_id)",
+}
+QUIET = {"sessions": {"seen_at"}, "api_keys": {"used_at"}}
+"""Columns that merely asking changes."""
+LEFT_OUT = frozenset({"sign_in_failures", "processes"})
+"""Counts of tries, and processes that tell of themselves."""
+
+_COLUMNS = """
+SELECT c.table_name, array_agg(c.column_name::text ORDER BY c.ordinal_position) AS columns
+FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' GROUP BY 1 ORDER BY 1"""
+
+
+async def digest(db: Database) -> Digest:
+    """What stands in all tables now."""
+    async with db.connection() as connection:
+        rows = await connection.fetch(await _statement(connection))
+    return {(row["name"], row["workspace"]): row["told"] for row in rows}
+
+
+def differences(before: Digest, after: Digest, *, besides: WorkspaceId | None = None) -> list[str]:
+    """Tables of which something differs; not those of the workspace `besides`, where the asker may do what they do."""
+    keys = {key for key in before.keys() | after.keys() if besides is None or key[1] != besides}
+    return sorted(
+        {f"{table} of {place}" for table, place in keys if before.get((table, place)) != after.get((table, place))}
+    )
+
+
+async def _statement(connection: Connection) -> str:
+    parts = []
+    for table, columns in await connection.fetch(_COLUMNS):
+        if table in LEFT_OUT:
+            continue
+        place = THROUGH.get(table, "t.workspace_id" if "workspace_id" in columns else "NULL::bigint")
+        told = ", ".join(f't."{c}"' for c in columns if c not in QUIET.get(table, ()))
+        parts.append(
+            f"SELECT '{table}' AS name, {place} AS workspace, "
+            f"md5(string_agg(md5(ROW({told})::text), '' ORDER BY md5(ROW({told})::text))) AS told "
+            f'FROM "{table}" t GROUP BY 2'
+        )
+    return " UNION ALL ".join(parts)
