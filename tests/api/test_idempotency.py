@@ -138,7 +138,7 @@ async def test_s44_a_hundred_at_once_are_done_once(asking: httpx2.AsyncClient, p
     assert {a.text for a in done} == {'{"count":1}'}
     refused = [a for a in answers if a.status_code != 201]
     assert {a.status_code for a in refused} <= {409}
-    assert {a.json()["type"] for a in refused} <= {"urn:fleetcast:conflict"}
+    assert {a.json()["type"] for a in refused} <= {"urn:fleetcast:request-under-way"}
 
 
 async def _open(probe: Probe) -> None:

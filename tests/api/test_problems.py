@@ -23,3 +23,12 @@ async def test_an_address_with_a_slash_too_many_is_none_and_nobody_is_sent_elsew
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert "Location" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["nothing", "devices/1/nothing", "devices/a%0Ab", "suppressions/%0B%0A/x", "%0A"])
+async def test_an_address_that_is_none_is_refused_by_the_api_and_not_by_the_pages(
+    api: httpx2.AsyncClient, path: str
+) -> None:
+    answer = await api.get(path)
+    assert answer.status_code in {404, 422}
+    assert answer.headers["Content-Type"] == "application/problem+json"

@@ -91,7 +91,6 @@ class GuardedRoute(APIRoute):
         changes = set(settings.get("methods") or ()) - _SAFE
         settings["responses"] = (
             problems.RESPONSES
-            | (problems.NOT_FOUND if "{" in path else {})
             | (problems.CONFLICT | problems.CONTENT if changes else {})
             | dict(settings.get("responses") or {})
         )

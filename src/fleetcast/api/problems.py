@@ -180,15 +180,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, title in (
         (401, "No key, or one that is not known, revoked or expired"),
         (403, "The key may not do this"),
+        (404, "No such thing in this workspace"),
         (422, "Something in the request cannot be accepted; `errors` names the fields"),
         (429, "Too many requests; `Retry-After` says when to ask again"),
         (503, "A server is away; `Retry-After` says when to ask again"),
     )
 }
 """What every route may answer."""
-NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ProblemDetails, "description": "No such thing in this workspace", "content": {MEDIA_TYPE: {}}}
-}
 CONTENT: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemDetails, "description": title, "content": {MEDIA_TYPE: {}}}
     for status, title in (

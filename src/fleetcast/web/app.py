@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -55,6 +57,14 @@ class _Forever(StaticFiles):
         return response
 
 
+class _Whole(Mount):
+    """Everything below a path, line ends in it too: refusing an address is the mounted application's own business."""
+
+    def __init__(self, path: str, app: FastAPI, name: str) -> None:
+        super().__init__(path, app, name=name)
+        self.path_regex = re.compile(self.path_regex.pattern, re.DOTALL)
+
+
 def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> FastAPI:
     """The application on an open runtime. Its lifespan owns the sampler of the live figures, and the API's if it is
     given one, with the path at which it stands.
@@ -86,7 +96,7 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host), url=runtime.settings.url)
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
     if api is not None:
-        app.mount(*api, name="api")
+        app.router.routes.append(_Whole(api[0], api[1], name="api"))
     pages = APIRouter(max_body_size=FORM_BYTES)
     for page in PAGES:
         pages.include_router(page.router)
