@@ -1,7 +1,7 @@
 """What comes in from transports, and what it may change."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -32,6 +32,26 @@ async def test_a_session_that_was_taken_over_does_not_speak_for_the_device(
     lost = StateChange("three", device.id, DeviceState.OFFLINE, AT, "the connection was lost")
     await receive(runtime, "install", [lost])
     assert (await find_device(runtime, workspace, "sales")).state is DeviceState.OFFLINE
+
+
+async def test_of_a_thousand_states_that_stand_there_already_none_is_written_and_the_newest_of_a_device_counts(
+    runtime: Runtime, workspace: WorkspaceId
+) -> None:
+    """A sender that takes devices over is told the state of each."""
+    one, other = await add_device(runtime, workspace, "one"), await add_device(runtime, workspace, "other")
+    until = AT + timedelta(hours=1)
+    told = [StateChange("a", one.id, DeviceState.RESTRICTED, AT, "too fast", until)]
+    told += [StateChange("b", other.id, DeviceState.OFFLINE, AT), StateChange("c", other.id, DeviceState.ONLINE, AT)]
+    await receive(runtime, "install", told)
+    before = [await find_device(runtime, workspace, name) for name in ("one", "other")]
+    assert [(d.state, d.restricted_until) for d in before] == [
+        (DeviceState.RESTRICTED, until),
+        (DeviceState.ONLINE, None),
+    ]
+    async with runtime.db.connection() as connection:
+        rows = await connection.fetch("SELECT xmin FROM devices ORDER BY id")
+        await receive(runtime, "install", told * 500)
+        assert await connection.fetch("SELECT xmin FROM devices ORDER BY id") == rows
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from fleetcast.domain.message import MessageStatus, Resolution
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import set_state
 from fleetcast.services.suppressions import suppress
-from fleetcast.store import inbox, transitions
+from fleetcast.store import devices, inbox, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.inbox import Kept, Waiting
 from fleetcast.store.transitions import Evidence
@@ -33,8 +33,21 @@ async def receive(runtime: Runtime, install: str, events: Sequence[Inbound]) -> 
     for event in events:
         if isinstance(event, Reply):
             await _reply(runtime, event)
-        elif isinstance(event, StateChange) and not event.replaced:  # the session that took over tells the state
-            await set_state(runtime, event.device, event.state, event.reason, event.until)
+    await _states(runtime, [e for e in events if isinstance(e, StateChange)])
+
+
+async def _states(runtime: Runtime, changes: Sequence[StateChange]) -> None:
+    """Write the newest state of each device where it is news. A sender that takes devices over is told the state of
+    each, and nearly always it stands there already.
+    """
+    newest = {e.device: e for e in changes if not e.replaced}  # the session that took over tells the state
+    if not newest:
+        return
+    async with runtime.db.connection() as connection:
+        news = await devices.differing(connection, [(e.device, e.state, e.reason, e.until) for e in newest.values()])
+    for device in news:
+        event = newest[device]
+        await set_state(runtime, event.device, event.state, event.reason, event.until)
 
 
 async def _receipts(connection: Connection, install: str, receipts: Sequence[Receipt]) -> None:

@@ -1,5 +1,6 @@
 """Devices: the numbers that send. State, identity, pause and pace are separate writes, so none can erase another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -165,6 +166,28 @@ async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> lis
         workspace_id,
     )
     return [_device(r) for r in rows]
+
+
+async def differing(
+    connection: Connection, states: Sequence[tuple[DeviceId, DeviceState, str, datetime | None]]
+) -> list[DeviceId]:
+    """Those of these devices whose state, reason or end of a restriction is another than this one, in the order given.
+
+    An end that belongs to no restriction is never stored and so does not count.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT u.id FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[])
+          WITH ORDINALITY AS u (id, state, reason, until, place) JOIN devices d ON d.id = u.id
+        WHERE d.deleted_at IS NULL AND (d.state::text, d.state_reason, d.restricted_until) IS DISTINCT FROM
+          (u.state, u.reason, CASE WHEN u.state = 'restricted' THEN u.until END)
+        ORDER BY u.place""",
+        [s[0] for s in states],
+        [s[1].value for s in states],
+        [s[2] for s in states],
+        [s[3] for s in states],
+    )
+    return [DeviceId(row["id"]) for row in rows]
 
 
 async def write_state(
