@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from fleetcast.domain.message import MessageStatus
+from fleetcast.engine import dispatcher
 from fleetcast.services.devices import Device, pause_device, remove_device, resume_device
 from fleetcast.services.messages import list_messages, show_message
 from fleetcast.services.single_sends import SingleSend, send_message
@@ -58,6 +59,13 @@ async def test_it_reaches_the_person_once_and_its_receipts_come_back(fleet: Flee
     await all_promises_hold(fleet)
 
 
+@pytest.fixture
+def seldom_recounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds its way here does so by its nudge."""
+    monkeypatch.setattr(dispatcher, "RECOUNT_SECONDS", 20.0)
+
+
+@pytest.mark.usefixtures("seldom_recounted")
 async def test_it_goes_before_what_a_campaign_has_in_the_window_and_keeps_the_devices_pace(fleet: Fleet) -> None:
     device = await fleet.device(delay=0.3)
     await fleet.leads(device, people(400))
