@@ -52,7 +52,7 @@ async def test_a_list_goes_on_where_the_page_before_ended(api: httpx2.AsyncClien
         ({"name": ""}, "name"),
         ({"name": "all"}, "name"),
         ({"name": "D", "min_delay": -1}, "min_delay"),
-        ({"name": "D", "min_delay": 9, "max_delay": 1}, "max_delay"),
+        ({"name": "D", "min_delay": 9, "max_delay": 1}, "min_delay"),
         ({"name": "D", "max_delay": 1e400}, "max_delay"),
         ({"name": "D", "workspace_id": 1}, "workspace_id"),
         ({"name": "D", "transport": "pigeon"}, "transport"),
