@@ -26,7 +26,7 @@ from tests.campaign_scene import Scene
 Ids = dict[str, int | str]
 
 PASSWORD = "a green bicycle under the roof"
-PEOPLE = 4
+PEOPLE = 5
 """Leads of each device."""
 
 
@@ -88,6 +88,7 @@ async def whole_workspace(runtime: Runtime) -> Tenant:
         "key_id": spare.key.id,
         "sha256": medium.sha256,
         "number": suppressed,
+        "draft_id": draft,
         "content_id": await scene.value("SELECT content_id FROM campaigns WHERE id = $1", draft),
         "audit_id": await scene.value("SELECT max(id) FROM audit WHERE workspace_id = $1", shop.id),
     }
@@ -114,6 +115,7 @@ class _Part:
     lead: int
     campaign: CampaignId
     message: int
+    unconfirmed: int
     imported: int
     name: str
 
@@ -125,6 +127,7 @@ class _Part:
             "lead_id": self.lead,
             "campaign_id": self.campaign,
             "message_id": self.message,
+            "unconfirmed_id": self.unconfirmed,
         }
 
 
@@ -142,6 +145,12 @@ async def _device(scene: Scene, name: str, number: str) -> _Part:
     await scene.force(campaign, people[:1], "queued", "sending", "in_doubt")
     await scene.force(campaign, people[1:2], "queued", "sending", "failed")
     await scene.force(campaign, people[2:3], "queued", "sending", "sent")
+    await scene.force(campaign, people[3:4], "queued", "sending", "in_doubt", "failed")
+    await scene.execute(
+        "UPDATE broadcast_messages SET reason = 'unconfirmed' WHERE campaign_id = $1 AND recipient = $2",
+        campaign,
+        people[3],
+    )
     await scene.execute(
         "INSERT INTO message_attempts (message_id, attempt, lease_epoch, sender, started_at, drawn_gap_ms, reference, "
         "outcome, code, detail) SELECT id, 1, 1, 'tests', fleetcast_now(), 0, 'tests-' || id, "
@@ -169,7 +178,10 @@ async def _device(scene: Scene, name: str, number: str) -> _Part:
     file = scene.runtime.settings.data / f"{device}.csv"
     file.write_text(f"phone,name\n{number}81,{name} imported\n", encoding="utf-8")
     report = await import_leads(scene.runtime, scene.workspace, device, file, actor="user:tests")
-    return _Part(device, leads[0], campaign, message, report.import_id or 0, name)
+    unconfirmed = await scene.value(
+        "SELECT id FROM broadcast_messages WHERE campaign_id = $1 AND reason = 'unconfirmed'", campaign
+    )
+    return _Part(device, leads[0], campaign, message, unconfirmed, report.import_id or 0, name)
 
 
 async def _member(runtime: Runtime, workspace: WorkspaceId, role: Role) -> Person:
