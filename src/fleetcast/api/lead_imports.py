@@ -72,7 +72,7 @@ class RowProblem(BaseModel):
     reason: str
 
 
-class Counts(BaseModel):
+class ImportCounts(BaseModel):
     """What an import did: rows = added + merged + unchanged + duplicates + rejected."""
 
     rows: int = Field(description="That are not blank, the headings not counted.")
@@ -100,7 +100,7 @@ class LeadImport(BaseModel):
     percent: int = Field(description="Of the file that is read; merging comes after it.")
     accepted: int = Field(description="Rows so far.")
     rejected: int = Field(description="Rows so far.")
-    counts: Counts | None = Field(description="Once it is done.")
+    counts: ImportCounts | None = Field(description="Once it is done.")
     error: str | None = Field(description="Why it failed.")
     started_at: datetime
     updated_at: datetime
@@ -234,7 +234,7 @@ async def preview_import(
     return Preview.model_validate(found)
 
 
-@router.get("/lead-imports", responses=problems.NOT_FOUND, **needs(Scope.READ, device_keys=True))
+@router.get("/lead-imports", **needs(Scope.READ, device_keys=True))
 async def list_imports(
     access: Caller,
     runtime: Open,

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleetcast.api import problems
 from fleetcast.api.guard import Caller, GuardedRoute, Open, needs, own_device
 from fleetcast.api.paging import LAST_ID, After, Id, Limit, Page
 from fleetcast.domain.access import Scope
@@ -155,7 +154,7 @@ class LeadChange(BaseModel):
     consent: ConsentChange | None = None
 
 
-@router.get("/leads", responses=problems.NOT_FOUND, **needs(Scope.READ, device_keys=True))
+@router.get("/leads", **needs(Scope.READ, device_keys=True))
 async def list_leads(
     access: Caller,
     runtime: Open,
@@ -187,7 +186,7 @@ async def list_leads(
 @router.get(
     "/leads/export",
     response_class=StreamingResponse,
-    responses=CSV | problems.NOT_FOUND,
+    responses=CSV,
     **needs(Scope.READ, device_keys=True),
 )
 async def export_leads(access: Caller, runtime: Open, device_id: OneDevice = None) -> StreamingResponse:

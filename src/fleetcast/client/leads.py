@@ -67,7 +67,7 @@ class NewLead(TypedDict, total=False):
     """However it is written; without a country code it is read with the device's country."""
     name: str
     niches: list[str]
-    target_status: str
+    target_status: str | None
     journey: str
     time_zone: str | None
     attributes: Mapping[str, str]

@@ -35,7 +35,8 @@ class Media:
 
     async def fetch(self, address: str) -> StoredMedia:
         """Let the server fetch an https address, or read a data URL, once and now."""
-        content = {"data_url" if address.startswith("data:") else "url": address}
+        here = address.startswith("data:")
+        content = {"url": None if here else address, "data_url": address if here else None}
         return read(StoredMedia, await self._exchange.ask("POST", "media/from", content=content))
 
     def list(self, *, limit: int = PAGE, after: str | None = None) -> Pages[StoredMedia]:
