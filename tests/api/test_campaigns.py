@@ -210,6 +210,15 @@ async def test_s17_no_text_is_ever_read_as_a_path_of_this_machine(
     assert await tables(scene) == before
 
 
+@pytest.mark.parametrize("text", ["javascript:alert(1)", " JaVaScRiPt:alert(1)", "vbscript:x", "blob:https://a/b"])
+async def test_s21_only_https_is_an_address(api: httpx2.AsyncClient, scene: Scene, text: str) -> None:
+    before = await tables(scene)
+    answer = await api.post("campaigns", json={"title": "T", "body": "B", "media": text})
+    assert (answer.status_code, fields_of(answer)) == (422, ["media"])
+    assert (await api.post("media/from", json={"url": text})).status_code == 422
+    assert await tables(scene) == before
+
+
 @pytest.mark.parametrize("url", ["https://127.0.0.1/x.png", "https://[::1]/x.png", "https://169.254.169.254/latest"])
 async def test_s11_an_address_inside_is_not_fetched(api: httpx2.AsyncClient, scene: Scene, url: str) -> None:
     answer = await api.post("campaigns", json={"title": "T", "body": "B", "media": url})

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleetcast.client import Client, Conflict, Device, Forbidden, InvalidInput, NewLead, NotFound, Unauthenticated
+from fleetcast.domain.access import Role
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.runtime import Runtime
 from tests.api import tenants
@@ -112,7 +113,7 @@ async def test_a_file_is_looked_at_imported_and_its_refused_rows_are_fetched(
     preview = await fleet.imports.preview(device.id, people, rows=3)
     assert [row.lead.name if row.lead else row.problem for row in preview.rows][:2] == ["Ada", "Ben"]
     assert preview.rows[2].problem is not None
-    seen = []
+    seen: list[object] = []
     started = await fleet.imports.upload(device.id, people, consent="at the counter")
     ended = await fleet.imports.wait(started.id, progress=seen.append)
     assert started.filename == "people.csv"
@@ -157,7 +158,7 @@ async def test_a_large_file_is_read_from_disk_piece_by_piece(
     assert peak < 20_000_000
     sent = network.requests[-1]
     assert sent.headers["Content-Length"] == "200000000"
-    assert sum([len(piece) async for piece in sent.stream]) == 200_000_000  # type: ignore[union-attr]
+    assert sum([len(piece) async for piece in sent.stream]) == 200_000_000  # type: ignore[union-attr, misc]
 
 
 async def test_what_cannot_be_read_from_disk_is_said_before_anything_is_asked(
@@ -301,7 +302,7 @@ async def test_people_are_invited_seen_and_taken_out(fleet: Client, runtime: Run
     assert await fleet.invitations.show(invited.invitation.id) == invited.invitation
     await fleet.invitations.withdraw(invited.invitation.id)
     await tenants.person(runtime, workspace)
-    viewer = await tenants.person(runtime, workspace, tenants.Role.VIEWER)
+    viewer = await tenants.person(runtime, workspace, Role.VIEWER)
     assert viewer.email in [m.email async for m in fleet.members.list()]
     assert (await fleet.members.change(viewer.user_id, "operator", revoke_keys=True)).role == "operator"
     assert (await fleet.members.show(viewer.user_id)).role == "operator"
