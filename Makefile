@@ -27,13 +27,21 @@ $(DEV): requirements-dev.lock $(RUN)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements-dev.lock
 	@touch $@
 
+browser:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromium >/dev/null; then \
+		echo "Installing Chromium for the tests that open pages ..."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends chromium >/dev/null || \
+			echo "Chromium could not be installed: the tests that open pages are skipped" >&2; \
+	fi
+
 run: $(RUN) ## Everything on embedded servers, the dashboard, and a demo broadcast under way
 	@$(BIN)/fleetcast up --demo $(ARGS)
 
 demo: $(RUN) ## A demo broadcast to its end without a terminal; exit code 0 only if every check holds
 	@$(BIN)/fleetcast demo $(ARGS)
 
-test: $(DEV) ## Every test; ARGS="..." goes to pytest
+test: $(DEV) browser ## Every test; ARGS="..." goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: $(RUN) ## Every figure (about 30 minutes); ARGS="pipeline --quick" for one of them, short
@@ -72,4 +80,4 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 clean: ## Remove the virtual environment and caches (never data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help run demo test bench bench-growth acceptance acceptance-chaos acceptance-fuzz check format lock clean
+.PHONY: help browser run demo test bench bench-growth acceptance acceptance-chaos acceptance-fuzz check format lock clean
