@@ -126,11 +126,11 @@ async def once(
     try:
         response = await handler(heard.request if heard else request)
     except _REFUSALS:
-        await idempotency.release(runtime, access, turn)
+        await _free(runtime, access, turn)
         raise
     except Unavailable as error:
         if not isinstance(error, Uncertain) or manner.repeatable:
-            await idempotency.release(runtime, access, turn)
+            await _free(runtime, access, turn)
             raise
         response = problems.of_error(error)
     except FleetcastError as error:
@@ -140,6 +140,13 @@ async def once(
         raise
     await _keep(runtime, access, turn, response, heard.sha256 if heard else None)
     return response
+
+
+async def _free(runtime: Runtime, access: Access, taken: Taken) -> None:
+    try:
+        await idempotency.release(runtime, access, taken)
+    except Unavailable as error:  # what is told is why the request was refused
+        log.warning("a key is not freed: the same request would be refused for a while", error=str(error))
 
 
 def _replayed(answer: Answer) -> Response:
