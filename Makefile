@@ -1,4 +1,4 @@
-# Every target sets up what it needs from nothing: Python 3.11, make and a C compiler are enough.
+# Every target sets up what it needs from nothing: Python 3.11 and make are enough.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON ?= python3

@@ -178,6 +178,9 @@ async def _device(scene: Scene, name: str, number: str) -> _Part:
     file = scene.runtime.settings.data / f"{device}.csv"
     file.write_text(f"phone,name\n{number}81,{name} imported\n", encoding="utf-8")
     report = await import_leads(scene.runtime, scene.workspace, device, file, actor="user:tests")
+    refused = scene.runtime.settings.data / "uploads" / f"{report.import_id}.{scene.workspace}.tests.rejected"
+    refused.parent.mkdir(exist_ok=True)
+    refused.write_text(f"phone,reason\nx,{name} refused\n", encoding="utf-8")
     unconfirmed = await scene.value(
         "SELECT id FROM broadcast_messages WHERE campaign_id = $1 AND reason = 'unconfirmed'", campaign
     )

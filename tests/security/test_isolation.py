@@ -4,11 +4,12 @@ Generated from the routes of the application. What is refused must also have cha
 are compared after each request.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 from fastapi import APIRouter
@@ -36,7 +37,11 @@ NOT_YET = frozenset({409})
 MORE_THAN_OWNERS = frozenset({"POST /api/v1/workspaces"})
 """What only the owner of the installation may."""
 
-Asking = Callable[[Way], Awaitable[httpx2.Response]]
+FOREIGN_FIELDS = {
+    "id": 1, "workspace_id": 1, "user_id": 1, "actor": "system", "role": "owner", "scopes": ["manage"],
+    "status": "sent", "lease_epoch": 1, "attempts": 0, "created_at": "2020-01-01T00:00:00Z", "is_ready": True,
+}  # fmt: skip
+"""What rows have and requests do not set."""
 
 
 @dataclass
@@ -354,6 +359,49 @@ async def foreign_field(stage: Stage, stranger: Walk, way: Way, point: IdField) 
     if changed := differences(before, await digest(stage.runtime.db)):
         wrong.append(f"{way} with another's {point.name} changed {changed}")
     return wrong
+
+
+async def test_s03_the_database_refuses_what_belongs_to_two_workspaces(stage: Stage) -> None:
+    """Even if every check before it were forgotten."""
+    ours, theirs = stage.ours, stage.theirs
+    message = (
+        "INSERT INTO broadcast_messages (workspace_id, device_id, campaign_id, lead_id, content_id, not_before, "
+        "created_at, shard_id, recipient, dedupe_key, variables) VALUES ($1, $2, $3, $4, $5, fleetcast_now(), "
+        "fleetcast_now(), 0, '+60190000000', 'x', '{}')"
+    )
+    places = ("device_id", "campaign_id", "lead_id")
+    own = [theirs.ids[place] for place in places]
+    content = theirs.ids["content_id"]
+    async with stage.runtime.db.connection() as connection:
+        for n in range(len(places)):
+            mixed = [ours.ids[place] if i == n else own[i] for i, place in enumerate(places)]
+            with pytest.raises(asyncpg.ForeignKeyViolationError):
+                await connection.execute(message, theirs.workspace, *mixed, content)
+        for statement, values in (
+            ("INSERT INTO leads (workspace_id, device_id, phone) VALUES ($1, $2, '+60190000000')", ["device_id"]),
+            ("INSERT INTO campaigns (workspace_id, content_id, title) VALUES ($1, $2, 'x')", ["content_id"]),
+            ("INSERT INTO contents (workspace_id, body, media_sha256) VALUES ($1, 'x', $2)", ["sha256"]),
+        ):
+            with pytest.raises(asyncpg.ForeignKeyViolationError):
+                await connection.execute(statement, theirs.workspace, *(ours.ids[name] for name in values))
+        await connection.execute(message, theirs.workspace, *own, content)
+
+
+async def test_s04_no_content_takes_a_field_that_is_not_described(stage: Stage) -> None:
+    """Nobody sets what is not theirs to set by naming it."""
+    wrong = []
+    async with tenants.client(stage.app, session=stage.theirs.owner.token) as client:
+        for way in stage.api:
+            if "application/json" not in way.bodies:
+                continue
+            described = way.resolved(way.bodies["application/json"])["properties"]
+            foreign = {name: found for name, found in FOREIGN_FIELDS.items() if name not in described}
+            made = asking.request(way, stage.theirs)
+            answer = await replace(made, content={"json": made.content.get("json", {}) | foreign}).send(client)
+            named = {e["field"] for e in answer.json().get("errors", ())} if answer.status_code == 422 else set()
+            if foreign.keys() - named:
+                wrong.append(f"{way} was answered {answer.status_code} and did not name {foreign.keys() - named}")
+    nothing(wrong)
 
 
 async def test_s05_lists_and_filters_show_ones_own_rows_only(stage: Stage, stranger: Walk) -> None:

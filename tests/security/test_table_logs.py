@@ -232,7 +232,8 @@ async def test_s38_no_process_logs_what_was_planted(home: Path, tmp_path: Path) 
         await run.has_accepted(10)
         await simulator.reply(DeviceId(device["id"]), Phone(planted.phones[0]), planted.reply)
         await simulator.reply(DeviceId(device["id"]), Phone(planted.phones[1]), "STOP")
-    shown_to_anybody = await visited(url, planted, member["password"], key["token"])
+    shown_to_anybody = await visited(url, planted, device["id"], member["password"], key["token"])
+    await refused_by_the_database(run, planted)
     await eventually(lambda: replied(home, planted), "the replies are stored")
     assert await run.end(signal.SIGINT) == 0
 
@@ -242,6 +243,7 @@ async def test_s38_no_process_logs_what_was_planted(home: Path, tmp_path: Path) 
     }
     assert {"sender.log", "scheduler.log", "web.log", "simulator.log", "postgres.log"} <= logs.keys()
     assert "sender starts" in logs["sender.log"]
+    assert "violates check constraint" in logs["postgres.log"]
     assert {name: hits for name, text in logs.items() if (hits := found(text, planted.everything))} == {}
     assert {name: hits for name, text in shown_to_anybody.items() if (hits := found(text, planted.everything))} == {}
 
@@ -252,7 +254,37 @@ async def replied(home: Path, planted: Planted) -> bool:
     return planted.phones[1] in found.out
 
 
-async def visited(url: str, planted: Planted, password: str, key: str) -> dict[str, str]:
+async def refused_by_the_database(run: ProcessTree, planted: Planted) -> None:
+    """A row that breaks a rule, as a fault of ours would write it."""
+    connection = await asyncpg.connect(run.run_file().database_url)
+    try:
+        with pytest.raises(asyncpg.CheckViolationError):
+            await connection.execute(
+                "INSERT INTO leads (workspace_id, device_id, phone, name) "
+                f"SELECT workspace_id, id, '{planted.name}', '{planted.text}' FROM devices"
+            )
+    finally:
+        await connection.close()
+
+
+async def written(client: httpx2.AsyncClient, planted: Planted, device: int) -> None:
+    """What programs write, so that it is taken and so that it is not."""
+    lead = {"phone": planted.phones[-2], "name": planted.name, "attributes": {"city": planted.city}}
+    for path, content in (
+        (f"devices/{device}/leads", {"leads": [lead]}),
+        ("messages", {"device_id": device, "to": planted.phones[-2], "text": planted.text}),
+        ("campaigns", {"title": f"{planted.title} too", "body": f"{planted.text} {{{{ name }}}}"}),
+        ("suppressions", {"numbers": [planted.phones[-3]], "note": planted.reply}),
+    ):
+        answer = await client.post(f"/api/v1/{path}", json=content, headers={"Idempotency-Key": planted.password})
+        assert answer.status_code < 300, answer.text
+        wrong = content | {planted.password: planted.text, "title": None, "text": 5, "numbers": planted.name}
+        assert (await client.post(f"/api/v1/{path}", json=wrong)).status_code == 422
+    for query in ({"recipient": planted.phones[0]}, {"recipient": planted.name}, {planted.password: planted.name}):
+        await client.get("/api/v1/messages", params=query)
+
+
+async def visited(url: str, planted: Planted, device: int, password: str, key: str) -> dict[str, str]:
     """Use it over HTTP, rightly and wrongly: the pages that anybody may see, errors and figures among them."""
     shown = {}
     async with httpx2.AsyncClient(base_url=url, headers={"Sec-Fetch-Site": "same-origin"}) as client:
@@ -266,6 +298,7 @@ async def visited(url: str, planted: Planted, password: str, key: str) -> dict[s
         await client.post("/sign-out")
     async with httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:
         assert (await client.get("/api/v1/devices")).status_code == 200
+        await written(client, planted, device)
         shown["wrong"] = (await client.post("/api/v1/devices", json={"name": planted.password})).text
         shown["broken"] = (await client.post("/api/v1/devices", content=b'{"name": "' + planted.password.encode())).text
     async with httpx2.AsyncClient(base_url=url) as client:
