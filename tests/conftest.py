@@ -27,7 +27,14 @@ from fleetcast.store.connection import Database
 from fleetcast.store.schema import migrate
 
 # What a disk does after a power cut is not what these tests ask.
-_QUICK = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB", "autovacuum_naptime": "60s"}
+_QUICK = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "128MB",
+    "autovacuum_naptime": "60s",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
 
 
 def pytest_configure() -> None:
@@ -69,7 +76,7 @@ async def template(servers: EmbeddedServers) -> str:
 async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
     """postgresql://… of a fresh, migrated database."""
     name = f"test_{uuid4().hex}"
-    await _execute(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await _execute(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield _with_name(servers.database_url, name)
     await _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -78,7 +85,7 @@ async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator
 async def empty_database_url(servers: EmbeddedServers) -> AsyncIterator[str]:
     """postgresql://… of a fresh database without any schema."""
     name = f"test_{uuid4().hex}"
-    await _execute(servers.database_url, f"CREATE DATABASE {name}")
+    await _execute(servers.database_url, f"CREATE DATABASE {name} STRATEGY FILE_COPY")
     yield _with_name(servers.database_url, name)
     await _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
 

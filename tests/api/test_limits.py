@@ -60,7 +60,7 @@ class Endless:
 PLACES: list[tuple[str, int]] = [
     ("devices", limits.JSON_BYTES),
     ("devices/{device}/leads", limits.JSON_BYTES),
-    ("media/from", 2 * SMALL["media_max_bytes"] + 4_096),
+    ("media/from", 2 * SMALL["media_max_bytes"] + 512 * 1024),
     ("media", SMALL["media_max_bytes"]),
     ("devices/{device}/lead-imports", SMALL["import_max_bytes"]),
     ("devices/{device}/lead-imports/preview", SMALL["import_max_bytes"]),

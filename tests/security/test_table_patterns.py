@@ -26,8 +26,8 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "fleetcast"
 RUNS_PATTERNS = frozenset({"compile", "match", "search", "fullmatch", "split", "findall", "finditer", "sub", "subn"})
 HOSTILE = ("(a+)+$", "a" * 30 + "!", "^(([a-z])+.)+[A-Z]([a-z])+$", "(.*)*" * 50, "[" * 1_000, "\\")
 LONG = 100_000
-TABLES = frozenset({"domain/phone.py"})
-"""Modules that also run patterns out of a library's own tables."""
+TABLES = frozenset({"domain/phone.py", "web/app.py"})
+"""Modules that also run patterns of a library: its tables, the addresses of its routes."""
 
 
 def made_from_constants(node: ast.expr) -> bool:
