@@ -41,8 +41,11 @@ run: $(RUN) ## Everything on embedded servers, the dashboard, and a demo broadca
 demo: $(RUN) ## A demo broadcast to its end without a terminal; exit code 0 only if every check holds
 	@$(BIN)/fleetcast demo $(ARGS)
 
-test: $(DEV) browser ## Every test; ARGS="..." goes to pytest
+test: $(DEV) ## Every test; ARGS="..." goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-browser: $(DEV) browser ## The tests that drive a real Chromium
+	@BROWSER_TESTS=1 $(BIN)/python -m pytest tests/browser $(ARGS)
 
 bench: $(RUN) ## Every figure (about 30 minutes); ARGS="pipeline --quick" for one of them, short
 	@$(BIN)/python -m bench $(ARGS)
@@ -80,4 +83,4 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 clean: ## Remove the virtual environment and caches (never data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help browser run demo test bench bench-growth acceptance acceptance-chaos acceptance-fuzz check format lock clean
+.PHONY: help browser run demo test test-browser bench bench-growth acceptance acceptance-chaos acceptance-fuzz check format lock clean

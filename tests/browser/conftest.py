@@ -13,6 +13,9 @@ from tests.browser.chromium import Chromium
 from tests.web import visitors
 from tests.web.streams import serving
 
+if not os.environ.get("BROWSER_TESTS"):  # `make test-browser`
+    collect_ignore_glob = ["test_*.py"]
+
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Chromium]:

@@ -276,7 +276,8 @@ async def written(client: httpx2.AsyncClient, planted: Planted, device: int) -> 
         ("campaigns", {"title": f"{planted.title} too", "body": f"{planted.text} {{{{ name }}}}"}),
         ("suppressions", {"numbers": [planted.phones[-3]], "note": planted.reply}),
     ):
-        answer = await client.post(f"/api/v1/{path}", json=content, headers={"Idempotency-Key": planted.password})
+        key = {"Idempotency-Key": f"{planted.password} {path}"}
+        answer = await client.post(f"/api/v1/{path}", json=content, headers=key)
         assert answer.status_code < 300, answer.text
         wrong = content | {planted.password: planted.text, "title": None, "text": 5, "numbers": planted.name}
         assert (await client.post(f"/api/v1/{path}", json=wrong)).status_code == 422
