@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleetcast.domain.identifiers import CampaignId
+from fleetcast.engine.dispatcher import ROWS_PER_STATEMENT, Turns
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaign_actions import launch_campaign
 from fleetcast.services.campaigns import CampaignFields, create_campaign
@@ -17,7 +18,7 @@ from fleetcast.services.workspaces import create_workspace
 from tests.campaign_scene import Scene
 from tests.running import Fleet, running_fleet, until
 
-DEVICES, LEADS_OF_EACH = 20, 10_000
+DEVICES, LEADS_OF_EACH = 200, 1_000
 SOON = 5.0
 """Seconds from the start of the small campaign to its first message."""
 
@@ -49,6 +50,20 @@ async def first_message_after(fleet: Fleet, campaign: CampaignId) -> float:
             campaign,
         )
     return seconds
+
+
+def test_s48_a_workspace_with_one_device_has_its_turn_in_the_next_statement() -> None:
+    turns = Turns()
+    for device in range(3_000):
+        turns.want(1, device, room=50)
+    turns.want(2, 5_000, room=10)
+    turns.want(3, 6_000, room=10)
+    devices, rooms = turns.take()
+    assert {5_000, 6_000} <= set(devices)
+    assert sum(rooms) <= ROWS_PER_STATEMENT + 50
+    for later in range(20):  # whoever has had a turn waits behind those who have not
+        turns.want(2, 7_000 + later, room=10)
+        assert 7_000 + later in turns.take()[0]
 
 
 async def test_s48_two_hundred_thousand_messages_of_one_delay_nobody_elses_ten(fleet: Fleet) -> None:
