@@ -34,7 +34,11 @@ _QUICK = {
     "autovacuum_naptime": "60s",
     "wal_level": "minimal",
     "max_wal_senders": "0",
+    "file_copy_method": "clone",
 }
+_MEMORY = Path("/dev/shm")
+_ENOUGH = 2 << 30
+"""Bytes that must be free in memory for the servers' files to be there; copying a database is ten times as fast."""
 
 
 def pytest_configure() -> None:
@@ -49,10 +53,18 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def short_directory() -> Iterator[Path]:
     """A folder with a short path (for sockets) that another account may pass through, as root's own data directory."""
-    folder = Path(tempfile.mkdtemp(prefix="fleetcast-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="fleetcast-", dir=_MEMORY if _memory_serves() else "/tmp"))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory_serves() -> bool:
+    """Whether there is a file system in memory that has room and runs programs (the servers may be copied into it)."""
+    if not os.access(_MEMORY, os.W_OK):
+        return False
+    facts = os.statvfs(_MEMORY)
+    return facts.f_bavail * facts.f_frsize >= _ENOUGH and not facts.f_flag & getattr(os, "ST_NOEXEC", 0)
 
 
 @pytest.fixture(scope="session")

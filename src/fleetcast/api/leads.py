@@ -201,7 +201,7 @@ async def export_leads(access: Caller, runtime: Open, device_id: OneDevice = Non
     return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-@router.get("/leads/{lead_id}", **needs(Scope.READ, device_keys=True))
+@router.get("/leads/{lead_id:int}", **needs(Scope.READ, device_keys=True))
 async def show_lead(lead_id: Id, access: Caller, runtime: Open) -> LeadDetails:
     """One lead."""
     found = await leads.show_lead(runtime, access.workspace_id, LeadId(lead_id), device_id=access.device_id)
@@ -228,7 +228,7 @@ async def add_leads(device_id: Id, new: NewLeads, access: Caller, runtime: Open)
     return LeadsAdded.model_validate(done)
 
 
-@router.patch("/leads/{lead_id}", **needs(Scope.SEND, device_keys=True))
+@router.patch("/leads/{lead_id:int}", **needs(Scope.SEND, device_keys=True))
 async def change_lead(lead_id: Id, change: LeadChange, access: Caller, runtime: Open) -> LeadDetails:
     """Change a lead, or record what the person said about being written to."""
     fields = change.model_dump(exclude_unset=True, exclude={"consent"})
@@ -246,7 +246,7 @@ async def change_lead(lead_id: Id, change: LeadChange, access: Caller, runtime: 
     return LeadDetails.shown(found)
 
 
-@router.delete("/leads/{lead_id}", status_code=204, **needs(Scope.SEND, device_keys=True))
+@router.delete("/leads/{lead_id:int}", status_code=204, **needs(Scope.SEND, device_keys=True))
 async def remove_lead(lead_id: Id, access: Caller, runtime: Open) -> None:
     """Forget a lead. What waits for it is skipped with the reason `lead_removed`; what was sent to the number stays
     listed, and so does a refusal, which holds when the number comes back.
