@@ -20,6 +20,8 @@ CHECKS = {
     # The schema cannot say every rule: that min_delay is at most max_delay, that a name is free.
     "positive_data_acceptance": {"enabled": False},
 }
+Betters = Callable[[Any], None]
+"""Makes a drawn request a likelier one, in place. It is given schemathesis's `Case`."""
 Spares = Callable[[Any], bool]
 """Whether a request must not be sent, such as one that ends the attack itself. It is given schemathesis's `Case`."""
 
@@ -52,9 +54,11 @@ class Fuzzed:
         """How many were answered."""
         return sum(counts.total() for counts in self.answers.values())
 
-    def never_accepted(self, operations: Iterable[str]) -> list[str]:
-        """Operations of which no request was accepted: their inner parts were not seen."""
-        return [name for name in operations if not any(s < 300 for s in self.answers.get(name, ()))]
+    def never_let_in(self, operations: Iterable[str]) -> list[str]:
+        """Operations whose inner parts were not seen: no request was accepted, or refused because of how things stand
+        (409).
+        """
+        return [name for name in operations if not any(s < 300 or s == 409 for s in self.answers.get(name, ()))]
 
     def take(self, other: "Fuzzed") -> None:
         """Add what another attack found."""
@@ -82,6 +86,7 @@ def attack(
     examples: int,
     phases: Sequence[str] = ("examples", "coverage", "fuzzing", "stateful"),
     only: Sequence[str] = (),
+    betters: Betters = lambda case: None,
     spares: Spares = lambda case: False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Fuzzed:
@@ -93,7 +98,12 @@ def attack(
             "headers": dict(headers),
             "continue-on-failure": True,
             "cache": {"enabled": False},
-            "generation": {"max-examples": examples, "database": "none", "no-shrink": True},
+            "generation": {
+                "max-examples": examples,
+                "database": "none",
+                "no-shrink": True,
+                "with-security-parameters": False,  # a drawn cookie would take the place of the session's
+            },
             "checks": CHECKS,
             "phases": {name: {"enabled": name in phases} for name in ("examples", "coverage", "fuzzing", "stateful")},
             "suppress-health-check": ["all"],
@@ -107,16 +117,23 @@ def attack(
     def filter_case(context: object, case: Any) -> bool:
         return not spares(case)
 
+    @schemathesis.hook  # it knows this one only for all schemas at once
+    def before_call(context: object, case: Any, kwargs: object) -> None:
+        betters(case)
+
     fuzzed = Fuzzed()
-    for event in from_schema(schema).execute():
-        if isinstance(event, events.PhaseStarted):
-            tell(f"{event.phase.name.name.lower()}: {fuzzed.requests:,} requests so far")
-        elif isinstance(event, events.ScenarioFinished):
-            _note(fuzzed, event.recorder)
-        elif isinstance(event, events.NonFatalError):
-            fuzzed.add(Finding(event.label, "error", str(event.value)[:SHOWN], ""))
-        elif isinstance(event, events.FatalError):
-            raise event.exception
+    try:
+        for event in from_schema(schema).execute():
+            if isinstance(event, events.PhaseStarted):
+                tell(f"{event.phase.name.name.lower()}: {fuzzed.requests:,} requests so far")
+            elif isinstance(event, events.ScenarioFinished):
+                _note(fuzzed, event.recorder)
+            elif isinstance(event, events.NonFatalError):
+                fuzzed.add(Finding(event.label, "error", str(event.value)[:SHOWN], ""))
+            elif isinstance(event, events.FatalError):
+                raise event.exception
+    finally:
+        schemathesis.hooks.unregister(before_call)
     return fuzzed
 
 

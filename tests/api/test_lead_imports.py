@@ -89,7 +89,8 @@ async def test_a_file_is_accepted_watched_and_its_refused_rows_downloaded(
         assert (await api.get(f"{path}/rejected")).status_code == 409
     done = await ended(api, runtime, workspace, answer)
     assert (done["status"], done["running"], done["error"]) == ("done", False, None)
-    assert done["counts"] == {"rows": 3, "added": 2, "merged": 0, "unchanged": 0, "duplicates": 0, "rejected": 1}
+    counted = {"rows": 3, "added": 2, "merged": 0, "unchanged": 0, "duplicates": 0, "rejected": 1, "skipped": 0}
+    assert done["counts"] == counted
     [problem] = done["problems"]
     assert (problem["line"], problem["column"]) == (3, "phone")
     rejected = await api.get(f"{path}/rejected")

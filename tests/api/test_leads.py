@@ -355,6 +355,14 @@ async def test_a_refusal_is_never_lifted_by_adding_leads(api: Api, device: Devic
     assert (lead["consent"], lead["consent_source"]) == ("refused", "told us")
 
 
+async def test_who_refuses_in_a_list_is_suppressed(api: Api, device: DeviceId) -> None:
+    await put(api, device, {"phone": "0123456789", "consent": "refused"}, consent_source="told us")
+    shown = (await api.get(f"leads/{(await lead_of(api, '0123456789'))['id']}")).json()
+    assert shown["suppressed"] is True
+    [entry] = (await api.get("suppressions")).json()["items"]
+    assert (entry["number"], entry["source"], entry["note"]) == ("+60123456789", "import", "told us")
+
+
 async def test_a_consent_needs_a_source(api: Api, device: DeviceId) -> None:
     answer = await put(api, device, {"phone": "0123456789", "consent": "given"})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "consent_source")

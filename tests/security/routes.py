@@ -110,7 +110,7 @@ def ways(app: FastAPI, prefix: str = "") -> list[Way]:
             found.append(
                 Way(
                     method,
-                    prefix + context.path,
+                    prefix + (context.path_format or ""),
                     route.name,
                     getattr(route, "rule", None),
                     bool(prefix),

@@ -175,6 +175,7 @@ async def _device(scene: Scene, name: str, number: str) -> _Part:
     message = await scene.value(
         "SELECT id FROM broadcast_messages WHERE campaign_id = $1 AND status = 'in_doubt'", campaign
     )
+    scene.runtime.settings.data.mkdir(exist_ok=True)
     file = scene.runtime.settings.data / f"{device}.csv"
     file.write_text(f"phone,name\n{number}81,{name} imported\n", encoding="utf-8")
     report = await import_leads(scene.runtime, scene.workspace, device, file, actor="user:tests")

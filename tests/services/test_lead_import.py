@@ -18,6 +18,7 @@ from fleetcast.services.lead_report import ImportProgress, ImportReport
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import leads
 from fleetcast.store.connection import Database
+from tests.campaign_scene import Scene
 
 
 @pytest.fixture
@@ -394,6 +395,36 @@ async def test_an_import_is_audited_with_what_was_attested(desk: Desk) -> None:
     assert (row["workspace_id"], row["actor"], row["subject"]) == (desk.workspace, "cli:anna", "Anna")
     assert row["after"]["consent_source"] == "fair in June"
     assert row["after"]["added"] == 1
+
+
+async def test_who_refuses_in_a_file_gets_nothing_that_waits(desk: Desk) -> None:
+    scene = Scene(desk.runtime, desk.workspace)
+    other = await scene.add_device()
+    await scene.add_lead(other, "+60123456781")
+    await scene.add_lead(other, "+60123456782")
+    await scene.launched()
+    report = await desk.imports("phone,consent\n0123456781,no\n0123456783,yes\n")
+    assert (report.added, report.skipped) == (2, 1)
+    rows = await scene.fetch("SELECT recipient, status::text, reason FROM broadcast_messages ORDER BY recipient")
+    assert [tuple(row) for row in rows] == [
+        ("+60123456781", "skipped", "opt_out"),
+        ("+60123456782", "pending", None),
+    ]
+    [entry] = await scene.fetch("SELECT recipient, source, note FROM suppressions")
+    assert tuple(entry) == ("+60123456781", "import", "file leads.csv")
+
+
+@pytest.mark.parametrize("how", [{"dry_run": True}, {"all_or_nothing": True}])
+async def test_a_file_that_is_not_taken_suppresses_nobody(desk: Desk, how: dict[str, bool]) -> None:
+    await desk.imports("phone,consent\n0123456781,no\nnone,no\n", **how)
+    assert await desk.value("SELECT count(*) FROM suppressions") == 0
+
+
+async def test_a_long_list_of_refusals_is_taken_whole(desk: Desk) -> None:
+    rows = "".join(f"012{n:07},no\n" for n in range(2_500))
+    report = await desk.imports(f"phone,consent\n{rows}")
+    assert report.added == 2_500
+    assert await desk.value("SELECT count(*) FROM suppressions WHERE source = 'import'") == 2_500
 
 
 async def test_a_blank_consent_source_is_refused(desk: Desk) -> None:

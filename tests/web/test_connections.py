@@ -1,11 +1,13 @@
 """Requests that no browser sends: refused by the server before any page sees them."""
 
 import asyncio
+import socket
 from contextlib import suppress
 
 import pytest
 
 from fleetcast.runtime import Runtime
+from fleetcast.web.address import listen
 from tests.web.streams import SOON, serving
 
 
@@ -61,3 +63,20 @@ async def test_s49_a_request_that_is_none_or_too_large_is_refused(runtime: Runti
             (b"HTTP/1.1 400 ", b"HTTP/1.1 431 ")
         )  # nothing: it was still being sent
         assert (await ask(url, HEAD + LAST)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_answer_does_not_wait_for_what_follows_it() -> None:
+    """On a connection that is kept open the kernel would hold the second half of an answer back for 40 ms."""
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    class Connection(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            sock = transport.get_extra_info("socket")
+            accepted.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            transport.close()
+
+    server = await asyncio.get_running_loop().create_server(Connection, sock=listen("127.0.0.1", 0))
+    async with server, asyncio.timeout(SOON):
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        assert await accepted
+        writer.close()

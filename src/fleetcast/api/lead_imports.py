@@ -81,6 +81,9 @@ class ImportCounts(BaseModel):
     unchanged: int = Field(description="Stored leads that were already so.")
     duplicates: int = Field(description="Rows that went into another row of the file with the same phone.")
     rejected: int
+    skipped: int = Field(
+        default=0, description="Messages that waited for people who refuse in this file, and do not leave any more."
+    )
 
 
 class LeadImport(BaseModel):

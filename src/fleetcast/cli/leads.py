@@ -142,6 +142,7 @@ def _show(report: ImportReport, file: Path, rejected: Path | None) -> None:
         ("rows merged into another row of the file", report.duplicates),
         ("rows rejected", report.rejected),
         ("rows in all", report.rows),
+        *([("waiting messages to people who refuse, skipped", report.skipped)] if report.skipped else []),
     )
     table(["", "count"], [(what, number(many)) for what, many in counts], right=["count"])
     if report.problems:

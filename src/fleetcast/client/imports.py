@@ -36,6 +36,8 @@ class ImportCounts:
     unchanged: int
     duplicates: int
     rejected: int
+    skipped: int = 0
+    """Messages that waited for people who refuse in this file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

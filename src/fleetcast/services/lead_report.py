@@ -8,7 +8,7 @@ from typing import Any
 
 from fleetcast.errors import Problem
 
-COUNTS = ("rows", "added", "merged", "unchanged", "duplicates", "rejected")
+COUNTS = ("rows", "added", "merged", "unchanged", "duplicates", "rejected", "skipped")
 """Names of the counts of a report."""
 
 
@@ -44,6 +44,8 @@ class ImportReport:
     duplicates: int
     """Rows that went into another row of the file with the same phone."""
     rejected: int
+    skipped: int
+    """Messages that waited for people who refuse in this file, and do not leave any more. None of the rows."""
     problems: tuple[Problem, ...]
     """The first of the refused rows, in the order of the file."""
     encoding: str

@@ -18,6 +18,7 @@ from fleetcast.services.lead_rejected import Rejected
 from fleetcast.services.lead_report import ImportProgress, ImportReport
 from fleetcast.services.lead_rows import LeadFile
 from fleetcast.services.lead_staging import Chunk, Reached, Reading
+from fleetcast.services.suppressions import LARGEST_LIST, LONGEST_NOTE, suppress_refusals
 from fleetcast.store import audit, lead_imports, lead_merge
 from fleetcast.store.connection import Connection
 
@@ -64,6 +65,7 @@ class Run:
         self._table = lead_merge.TRIAL_STAGING if work is None else lead_imports.staging_table(work.id)
         self._accepted = work.accepted if work else 0
         self._keys = work.attribute_keys if work else ()
+        self._skipped = 0
 
     async def through(self) -> ImportReport:
         """Stage everything, then merge."""
@@ -74,10 +76,32 @@ class Run:
             await lead_imports.change_status(self._connection, work.id, ImportStatus.MERGING)
         self._tell(merging=True)
         people = await lead_merge.fold(self._connection, self._table)
+        if not (work is None or self._falls_through):
+            self._skipped = await self._suppress()
         async with self._connection.transaction():
             await lead_merge.one_at_a_time(self._connection, order.workspace_id)
             await check_attributes(self._connection, order.workspace_id, self._keys, "columns")
             return await self._merge(people)
+
+    @property
+    def _falls_through(self) -> bool:
+        """Whether nothing may be written, because it is to be all or nothing and rows were refused."""
+        return self._order.all_or_nothing and self._rejected.count > 0
+
+    async def _suppress(self) -> int:
+        """Put who refused on the suppression list; returns how many messages waited for them.
+
+        Before the merge and in steps of their own: a step says at its very end since when it holds. An import that is
+        gone on with takes them again, which changes nothing.
+        """
+        skipped, last = 0, ""
+        while phones := await lead_merge.refusing(self._connection, self._table, last, LARGEST_LIST):
+            async with self._connection.transaction():
+                skipped += await suppress_refusals(
+                    self._connection, self._order.workspace_id, phones, f"file {self._order.filename}"[:LONGEST_NOTE]
+                )
+            last = phones[-1]
+        return skipped
 
     async def _stage_all(self) -> None:
         """Read and store side by side: while a chunk is stored, the next one is read."""
@@ -139,7 +163,7 @@ class Run:
     async def _merge(self, people: int) -> ImportReport:
         """The transaction that writes the leads, or only counts what it would write."""
         work, order, connection = self._work, self._order, self._connection
-        refused = order.all_or_nothing and self._rejected.count > 0
+        refused = self._falls_through
         if work is None or refused:
             done = await lead_merge.foresee(connection, self._table, order.workspace_id, order.device_id)
         else:
@@ -154,6 +178,7 @@ class Run:
             unchanged=people - done.added - done.merged,
             duplicates=self._accepted - people,
             rejected=self._rejected.count,
+            skipped=self._skipped,
             problems=tuple(self._rejected.problems),
             encoding=self._file.encoding,
             delimiter=DELIMITERS.get(self._file.delimiter, self._file.delimiter),

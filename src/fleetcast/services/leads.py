@@ -18,7 +18,7 @@ from fleetcast.services import paging
 from fleetcast.services.lead_fields import LeadFields, NewLeadFields, changed, new_lead
 from fleetcast.services.lead_run import check_attributes
 from fleetcast.services.lead_staging import staged
-from fleetcast.services.suppressions import LONGEST_NOTE, suppress
+from fleetcast.services.suppressions import LONGEST_NOTE, suppress, suppress_refusals
 from fleetcast.store import audit, lead_merge, leads, suppressions, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.leads import Wanted
@@ -129,8 +129,9 @@ async def add_leads(
 ) -> LeadsAdded:
     """Add leads to a device, or merge them with those it has, by the rule of `fleetcast.store.lead_merge`.
 
-    All or nothing. `consent_source` is stored with every consent that changes. Raises InvalidInputs that name every
-    lead at fault like `leads[3].phone`, NotFound for a device that is not in this workspace.
+    All or nothing, but who refuses is put on the suppression list whatever becomes of the rest. `consent_source` is
+    stored with every consent that changes. Raises InvalidInputs that name every lead at fault like `leads[3].phone`,
+    NotFound for a device that is not in this workspace.
     """
     source = _source(consent_source, "consent_source") if consent_source is not None else None
     if source is None and any(fields.get("consent", Consent.UNKNOWN) is not Consent.UNKNOWN for fields in given):
@@ -141,6 +142,10 @@ async def add_leads(
         raise NotFound(_NO_DEVICE)
     read = await asyncio.to_thread(_read_all, given, device.region)
     keys = sorted({key for lead in read for key in lead.attributes})
+    refusing = sorted({lead.phone for lead in read if lead.consent is Consent.REFUSED})
+    if refusing:  # first and by itself: nothing may follow the statement that says since when it holds
+        async with runtime.db.transaction() as connection:
+            await suppress_refusals(connection, workspace_id, refusing, source or "")
     async with runtime.db.transaction() as connection:
         await lead_merge.one_at_a_time(connection, workspace_id)
         await check_attributes(connection, workspace_id, keys, "leads")

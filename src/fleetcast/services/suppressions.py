@@ -30,6 +30,7 @@ __all__ = [
     "lift_suppression",
     "list_suppressions",
     "suppress",
+    "suppress_refusals",
 ]
 
 PAGE = 100
@@ -64,6 +65,16 @@ async def suppress(
     """Suppress a person in the caller's transaction; `source` is reply, person, import or provider."""
     added, skipped = await _suppress(connection, workspace_id, [phone], source, note)
     return Suppressed(phone, bool(added), skipped)
+
+
+async def suppress_refusals(
+    connection: Connection, workspace_id: WorkspaceId, phones: Sequence[Phone], note: str
+) -> int:
+    """Suppress people who refused in a list of leads, in the caller's transaction, at most `LARGEST_LIST` at a time.
+    Returns how many waiting messages that ended.
+    """
+    await connection.execute(KEYED)
+    return (await _suppress(connection, workspace_id, phones, "import", note))[1]
 
 
 async def _suppress(

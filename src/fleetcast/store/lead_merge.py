@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from fleetcast.domain.identifiers import DeviceId, WorkspaceId
+from fleetcast.domain.identifiers import DeviceId, Phone, WorkspaceId
 from fleetcast.store.connection import Connection, Database, reachable
 
 STAGED = ("line", "phone", "name", "niches", "target_status", "journey", "time_zone", "consent", "attributes")
@@ -192,6 +192,19 @@ async def fold(connection: Connection, table: str) -> int:
     await connection.execute(f"ANALYZE {table}")
     left: int = await connection.fetchval(_on(table, "SELECT count(*) FROM lead_staging"))
     return left
+
+
+async def refusing(connection: Connection, table: str, after: str, limit: int) -> list[Phone]:
+    """People of whom staged rows say that they refused: at most `limit` by number, those after the number `after`."""
+    rows = await connection.fetch(
+        _on(
+            table,
+            "SELECT phone FROM lead_staging WHERE consent = 'refused' AND phone > $1 ORDER BY phone LIMIT $2",
+        ),
+        after,
+        limit,
+    )
+    return [Phone(row["phone"]) for row in rows]
 
 
 async def one_at_a_time(connection: Connection, workspace_id: WorkspaceId) -> None:
