@@ -13,9 +13,6 @@ from tests.browser.chromium import Chromium
 from tests.web import visitors
 from tests.web.streams import serving
 
-if not os.environ.get("BROWSER_TESTS"):  # `make test-browser`
-    collect_ignore_glob = ["test_*.py"]
-
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Chromium]:
@@ -23,7 +20,7 @@ async def browser() -> AsyncIterator[Chromium]:
     if program is None:
         if os.environ.get("REQUIRE_BROWSER"):
             pytest.fail("there is no Chromium on this machine, and REQUIRE_BROWSER is set")
-        pytest.skip("there is no Chromium on this machine")
+        pytest.skip("not run: there is no Chromium on this machine (on Debian: apt install chromium)")
     async with chromium.running(program) as opened:
         yield opened
 
