@@ -37,6 +37,7 @@ from fleetcast.errors import FleetcastError
 from fleetcast.queue.rate_limits import RateLimits
 from fleetcast.runtime import Runtime
 from fleetcast.services.import_jobs import ImportJobs
+from fleetcast.services.overview import Meters
 
 PREFIX = "/api/v1"
 ABOUT = """
@@ -115,7 +116,7 @@ def create_api(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.state.import_jobs = jobs
     app.state.rate_limits = RateLimits(runtime.redis, runtime.keys)
-    app.state.meters = reports.Meters()
+    app.state.meters = Meters()
     app.include_router(router)
     for resource in RESOURCES:
         app.include_router(resource.router)

@@ -1,6 +1,5 @@
 """Reports: the workspace at a glance, a campaign in numbers, and why messages failed."""
 
-from collections import OrderedDict
 from datetime import datetime
 from typing import Annotated
 
@@ -13,29 +12,11 @@ from fleetcast.api.paging import LAST_ID, Id
 from fleetcast.domain.access import Scope
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.device import DeviceState, TransportKind
-from fleetcast.domain.identifiers import CampaignId, WorkspaceId
+from fleetcast.domain.identifiers import CampaignId
 from fleetcast.services import campaigns, overview, reports
-from fleetcast.services.overview import CampaignLine, Meter
+from fleetcast.services.overview import CampaignLine, Meters
 
 router = APIRouter(route_class=GuardedRoute, tags=["reports"])
-
-METERS = 256
-"""Workspaces whose rate is remembered; whoever is looked at again after that has no rate for a few seconds."""
-
-
-class Meters:
-    """What was seen of each workspace in the last minute, by which rates are told."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[WorkspaceId, Meter] = OrderedDict()
-
-    def of(self, workspace_id: WorkspaceId) -> Meter:
-        """The meter of a workspace."""
-        meter = self._known.pop(workspace_id, None) or Meter()
-        self._known[workspace_id] = meter
-        while len(self._known) > METERS:
-            self._known.popitem(last=False)
-        return meter
 
 
 class CampaignFigures(BaseModel):

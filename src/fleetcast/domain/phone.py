@@ -280,3 +280,11 @@ def mask(phone: Phone) -> str:
     places = [i for i, c in enumerate(shown) if c.isdigit()]
     hidden = set(places[code + (2 if len(places) - code > SHORT else 0) : -2])
     return "".join("•" if i in hidden else c for i, c in enumerate(shown))
+
+
+def international(phone: Phone) -> str:
+    """The number as people write it: `+60 12-345 6789`. What cannot be grouped stays as it is."""
+    try:
+        return phonenumbers.format_number(phonenumbers.parse(phone), PhoneNumberFormat.INTERNATIONAL)
+    except NumberParseException:
+        return phone

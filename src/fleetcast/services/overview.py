@@ -7,7 +7,7 @@ does not know a rate yet and says so. The estimate divides what is left by that 
 called "about".
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -180,6 +180,22 @@ class Meter:
         return max(0, after[0] - before[0]) / minutes, max(0, after[1] - before[1]) / minutes
 
 
+class Meters:
+    """What was seen of each of many things in the last minute: workspaces, or campaigns."""
+
+    def __init__(self, most: int = 500) -> None:
+        self._most = most
+        self._known: OrderedDict[int, Meter] = OrderedDict()
+
+    def of(self, thing: int) -> Meter:
+        """The meter of one of them; who was not looked at for longest is forgotten, and has no rate for a moment."""
+        meter = self._known.pop(thing, None) or Meter()
+        self._known[thing] = meter
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return meter
+
+
 def counts_of(rows: list[TallyRow]) -> Counts:
     """Fold the tallies of one campaign."""
     sums: dict[str, int] = {}
@@ -209,7 +225,8 @@ def _line(row: CampaignRow, counts: Counts, meter: Meter, at: datetime) -> Campa
     return CampaignLine(row, counts, rate, finish)
 
 
-async def _fleet(connection: Connection, workspace_id: WorkspaceId) -> Fleet:
+async def fleet_of(connection: Connection, workspace_id: WorkspaceId, *, listed: int) -> Fleet:
+    """The devices of a workspace, counted, and the first of them listed."""
     rows = await store.device_counts(connection, workspace_id)
     standings: dict[str, int] = {}
     for row in rows:
@@ -221,7 +238,7 @@ async def _fleet(connection: Connection, workspace_id: WorkspaceId) -> Fleet:
         simulated=sum(r.n for r in rows if r.transport is TransportKind.SIMULATOR),
         cannot_send=sum(r.n for r in rows if r.paused or r.state is not DeviceState.ONLINE),
         standings=standings,
-        listed=tuple(await store.devices(connection, workspace_id, LISTED, PEEK)) if rows else (),
+        listed=tuple(await store.devices(connection, workspace_id, listed, PEEK)) if rows and listed else (),
     )
 
 
@@ -267,7 +284,7 @@ async def overview(runtime: Runtime, workspace_id: WorkspaceId, meter: Meter | N
         counted = {r.id: counts_of(sums.get(r.id, [])) for r in [*active, *resting]}
         meter.note(runtime.clock.monotonic(), {i: (c.sent, c.done) for i, c in counted.items()})
         lines = {r.id: _line(r, counted[r.id], meter, at) for r in [*active, *resting]}
-        fleet = await _fleet(connection, workspace_id)
+        fleet = await fleet_of(connection, workspace_id, listed=LISTED)
         busy = [lines[r.id] for r in active]
         return Overview(
             workspace=workspace,

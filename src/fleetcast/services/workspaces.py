@@ -1,6 +1,7 @@
 """Use cases of workspaces: make one, change one, find the one that is meant."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from fleetcast.domain.access import Role, UserId
 from fleetcast.domain.identifiers import WorkspaceId
@@ -12,6 +13,7 @@ from fleetcast.services import paging
 from fleetcast.services.naming import as_stored, checked_name
 from fleetcast.store import audit, members, users, workspaces
 from fleetcast.store.connection import Connection
+from fleetcast.store.overview import now
 from fleetcast.store.workspaces import Workspace
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "get_workspace",
     "list_workspaces",
     "own_workspaces",
+    "workspace_now",
 ]
 
 
@@ -149,6 +152,15 @@ async def get_workspace(runtime: Runtime, workspace_id: WorkspaceId) -> Workspac
     if found is None:
         raise _unknown(workspace_id)
     return found
+
+
+async def workspace_now(runtime: Runtime, workspace_id: WorkspaceId) -> tuple[Workspace, datetime]:
+    """The workspace, and what time it is by the database's clock. Raises NotFound."""
+    async with runtime.db.connection() as connection:
+        found, at = await workspaces.by_id(connection, workspace_id), await now(connection)
+    if found is None:
+        raise _unknown(workspace_id)
+    return found, at
 
 
 async def own_workspaces(

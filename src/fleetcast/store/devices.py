@@ -41,12 +41,13 @@ class Device:
 
 
 # A `real` through text keeps 0.1 a 0.1.
-_COLUMNS = """id, workspace_id, name, transport, state::text, state_reason, state_since, restricted_until, paused_at,
+COLUMNS = """id, workspace_id, name, transport, state::text, state_reason, state_since, restricted_until, paused_at,
   paused_by, paused_reason, min_delay::text::float8 AS min_delay, max_delay::text::float8 AS max_delay,
   region, phone, jid, lid, shard_id, is_ready, last_send_at, created_at"""
 
 
-def _device(row: Row) -> Device:
+def device(row: Row) -> Device:
+    """A row of `COLUMNS`."""
     return Device(
         id=DeviceId(row["id"]),
         workspace_id=WorkspaceId(row["workspace_id"]),
@@ -91,7 +92,7 @@ async def insert(
         OVERRIDING SYSTEM VALUE
         VALUES ($1, $2, $3, $4, $5::text::device_state, $6, $7, $8, $9)
         ON CONFLICT (workspace_id, lower(name)) WHERE deleted_at IS NULL DO NOTHING
-        RETURNING {_COLUMNS}""",
+        RETURNING {COLUMNS}""",
         device_id,
         workspace_id,
         name,
@@ -102,27 +103,27 @@ async def insert(
         max_delay,
         shard_for(device_id),
     )
-    return _device(row) if row else None
+    return device(row) if row else None
 
 
 async def by_name(connection: Connection, workspace_id: WorkspaceId, name: str) -> Device | None:
     """The device of that name; capitals make no difference."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND lower(name) = lower($2) AND deleted_at IS NULL",
+        f"SELECT {COLUMNS} FROM devices WHERE workspace_id = $1 AND lower(name) = lower($2) AND deleted_at IS NULL",
         workspace_id,
         name,
     )
-    return _device(row) if row else None
+    return device(row) if row else None
 
 
 async def by_id(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> Device | None:
     """The device with that id."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL",
+        f"SELECT {COLUMNS} FROM devices WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL",
         workspace_id,
         device_id,
     )
-    return _device(row) if row else None
+    return device(row) if row else None
 
 
 async def page(
@@ -136,7 +137,7 @@ async def page(
 ) -> list[Device]:
     """Devices by id, those after `after`; `device_id` and `state` narrow the list."""
     rows = await connection.fetch(
-        f"""SELECT {_COLUMNS} FROM devices
+        f"""SELECT {COLUMNS} FROM devices
         WHERE workspace_id = $1 AND deleted_at IS NULL AND id > $2 AND ($3::bigint IS NULL OR id = $3)
           AND ($4::text IS NULL OR state = $4::device_state)
         ORDER BY id LIMIT $5""",
@@ -146,26 +147,26 @@ async def page(
         state,
         limit,
     )
-    return [_device(r) for r in rows]
+    return [device(r) for r in rows]
 
 
 async def locked(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> Device | None:
     """The device, its row locked until the transaction ends: what is read is what is changed."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL FOR NO KEY UPDATE",
+        f"SELECT {COLUMNS} FROM devices WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL FOR NO KEY UPDATE",
         workspace_id,
         device_id,
     )
-    return _device(row) if row else None
+    return device(row) if row else None
 
 
 async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> list[Device]:
     """All devices of a workspace, by name."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM devices WHERE workspace_id = $1 AND deleted_at IS NULL ORDER BY lower(name)",
+        f"SELECT {COLUMNS} FROM devices WHERE workspace_id = $1 AND deleted_at IS NULL ORDER BY lower(name)",
         workspace_id,
     )
-    return [_device(r) for r in rows]
+    return [device(r) for r in rows]
 
 
 async def differing(

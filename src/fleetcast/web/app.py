@@ -29,10 +29,22 @@ from fleetcast.errors import (
     Unavailable,
 )
 from fleetcast.runtime import Runtime
+from fleetcast.services.overview import Meters
 from fleetcast.web import door, rendering
 from fleetcast.web.address import listen
 from fleetcast.web.live import Live
-from fleetcast.web.pages import invitation, overview, probes, sign_in
+from fleetcast.web.pages import (
+    account,
+    campaigns,
+    devices,
+    drafts,
+    invitation,
+    messages,
+    overview,
+    probes,
+    settings,
+    sign_in,
+)
 from fleetcast.web.reading import ReadingConnection
 from fleetcast.web.shield import HEADERS, Shield, is_loopback
 
@@ -42,7 +54,7 @@ STOP_WITHIN = 5
 """Seconds open requests get to end once the process stops."""
 FORM_BYTES = 64 * 1024
 """What a form may have: it is read before anybody knows who sends it."""
-PAGES = (overview, sign_in, invitation, probes)
+PAGES = (overview, drafts, campaigns, devices, messages, settings, account, sign_in, invitation, probes)
 
 
 class _Forever(StaticFiles):
@@ -93,6 +105,7 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     )
     app.state.runtime = runtime
     app.state.live = figures
+    app.state.meters = Meters()
     app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host), url=runtime.settings.url)
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
     if api is not None:

@@ -5,15 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from fastapi import Request
+from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.errors import FleetcastError, InvalidInput
 from fleetcast.services.accounts.membership import Invitation
+from fleetcast.services.devices import Device
 from fleetcast.services.overview import PEEK, Counts, Fleet, Overview, standing
 from fleetcast.web import words
+
+if TYPE_CHECKING:
+    from fleetcast.web.place import Place  # it draws pages itself where nobody is signed in
 
 STATIC = Path(__file__).parent / "static"
 SECTIONS = ("state", "going", "needs", "devices", "others")
@@ -81,6 +87,18 @@ def when(instant: datetime, now: datetime, zone: str, *, seconds: bool = False) 
     return f"{day}, {clock}"
 
 
+def standing_line(device: Device, now: datetime, zone: str) -> str:
+    """Since when a device is as it is, and why: beside its badge."""
+    if standing(device.state, paused=device.paused_at is not None) == "paused" and device.paused_at is not None:
+        by = f" by {words.person(device.paused_by)}" if device.paused_by else ""
+        why = f": {device.paused_reason}" if device.paused_reason else ""
+        return f"since {when(device.paused_at, now, zone)}{by}{why}. Its messages wait."
+    told = f"since {when(device.state_since, now, zone)}"
+    if device.restricted_until is not None:
+        told += f", until {when(device.restricted_until, now, zone)}"
+    return f"{told}: {device.state_reason}" if device.state_reason else f"{told}."
+
+
 def day(now: datetime, zone: str) -> str:
     """`Tuesday 24 November, 20:12 in Kuala Lumpur`."""
     local = now.astimezone(ZoneInfo(zone))
@@ -114,16 +132,26 @@ def _environment() -> Environment:
         plural=words.plural,
         reason=words.reason_word,
         person=words.person,
+        phone=words.phone,
+        pace=words.pace,
+        browser=words.browser,
+        join_with=str.join,
+        capitalize_first=lambda text: text[:1].upper() + text[1:],
+        sentence=lambda trouble: words.sentence(str(trouble)),
+        standing_line=standing_line,
+        trim_number=lambda n: f"{n:g}",
     )
     environment.globals.update(
         static=static_url,
         when=when,
         day=day,
         standing=standing,
+        standing_of=standing,
         campaign_bar=campaign_bar,
         fleet_bar=fleet_bar,
         device_words=words.DEVICE,
         campaign_words=words.CAMPAIGN,
+        message_words=words.MESSAGE,
         peek=PEEK,
     )
     return environment
@@ -137,10 +165,34 @@ def sections(overview: Overview) -> dict[str, str]:
     return {name: _TEMPLATES.get_template(f"parts/{name}.html").render(o=overview) for name in SECTIONS}
 
 
-def overview_page(overview: Overview, choices: list[tuple[WorkspaceId, str]], email: str) -> str:
+def overview_page(overview: Overview, place: "Place") -> str:
     """The first page, for who is signed in."""
-    template = _TEMPLATES.get_template("overview.html")
-    return template.render(o=overview, choices=choices, email=email, sections=sections(overview))
+    return _TEMPLATES.get_template("overview.html").render(
+        o=overview, place=place, section="overview", heading="Overview", said=None, sections=sections(overview)
+    )
+
+
+def page(
+    request: Request, place: "Place", template: str, section: str, heading: str, *, status: int = 200, **facts: object
+) -> HTMLResponse:
+    """A page of a workspace. `section`: which part of the navigation it belongs to; `heading`: its h1 and title."""
+    text = _TEMPLATES.get_template(template).render(
+        place=place, section=section, heading=heading, said=_said(request), **facts
+    )
+    return HTMLResponse(text, status)
+
+
+def part(template: str, place: "Place", **facts: object) -> HTMLResponse:
+    """A piece of a page, as a page that is open asks for it."""
+    return HTMLResponse(_TEMPLATES.get_template(template).render(place=place, **facts))
+
+
+def _said(request: Request) -> str | None:
+    """What was done last, as the address says it in a word and perhaps a number."""
+    n = request.query_params.get("n", "")
+    return words.said(
+        request.query_params.get("said", ""), int(n) if n.isascii() and n.isdigit() and len(n) < 10 else 1
+    )
 
 
 def sign_in_page(*, following: str, email: str = "", trouble: str | None = None) -> str:

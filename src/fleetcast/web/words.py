@@ -7,7 +7,10 @@ fails a test and not a page.
 
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.device import DeviceState
-from fleetcast.domain.message import Reason
+from fleetcast.domain.identifiers import Phone
+from fleetcast.domain.message import MessageStatus, Reason
+from fleetcast.domain.phone import international
+from fleetcast.services.devices import Device
 
 DEVICE: dict[str, tuple[str, str]] = {
     DeviceState.ONLINE: ("Online", "ok"),
@@ -30,6 +33,50 @@ CAMPAIGN: dict[CampaignStatus, tuple[str, str]] = {
     CampaignStatus.FINISHED: ("Finished", "ok"),
     CampaignStatus.CANCELLED: ("Cancelled", "end"),
 }
+
+MESSAGE: dict[MessageStatus, tuple[str, str]] = {
+    MessageStatus.PENDING: ("Waiting", "wait"),
+    MessageStatus.QUEUED: ("Queued", "wait"),
+    MessageStatus.SENDING: ("Leaving now", "run"),
+    MessageStatus.SENT: ("Sent", "ok"),
+    MessageStatus.IN_DOUBT: ("In doubt", "warn"),
+    MessageStatus.FAILED: ("Failed", "bad"),
+    MessageStatus.SKIPPED: ("Skipped", "end"),
+    MessageStatus.CANCELLED: ("Cancelled", "end"),
+}
+
+SAID: dict[str, tuple[str, str]] = {
+    "device-added": ("The device was added.", "{n} devices were added."),
+    "device-paused": ("The device is paused; its messages wait.", "{n} devices are paused; their messages wait."),
+    "device-resumed": ("The device goes on.", "{n} devices go on."),
+    "device-paced": ("The pace is changed; it holds from the next message on.", "The pace of {n} devices is changed."),
+    "device-removed": ("The device was removed. What waited for it is being skipped.", "{n} devices were removed."),
+    "campaign-draft": ("The draft is stored. Check whom it reaches, then launch it.",) * 2,
+    "campaign-edit": ("The changes are stored.",) * 2,
+    "campaign-clone": ("This is the copy: change what differs, then launch it.",) * 2,
+    "campaign-launch": ("The campaign is launched.",) * 2,
+    "campaign-withdraw": ("The start was taken back; the campaign is a draft again.",) * 2,
+    "campaign-pause": ("The campaign is paused. What is on its way arrives.",) * 2,
+    "campaign-resume": ("The campaign goes on.",) * 2,
+    "campaign-cancel": ("The campaign is cancelled. What waited does not leave any more.",) * 2,
+    "campaign-retry": ("One message is tried again.", "{n} messages are tried again."),
+    "doubt-arrived": ("The message counts as sent.", "{n} messages count as sent."),
+    "doubt-give-up": ("The message counts as failed, unconfirmed.", "{n} messages count as failed, unconfirmed."),
+    "doubt-resend": ("The message goes out again.", "{n} messages go out again."),
+    "me-name": ("Your name is changed.",) * 2,
+    "me-password": ("Your password is changed. Your other sessions are over.",) * 2,
+    "me-second-factor-off": ("The second factor is off.",) * 2,
+    "me-sessions": ("One other session is over.", "{n} other sessions are over."),
+    "workspace-edit": ("The workspace is changed.",) * 2,
+    "member-role": ("The role is changed; they have to sign in again.",) * 2,
+    "member-removed": ("They are no member any more.",) * 2,
+    "invitation-withdrawn": ("The invitation is withdrawn; its link opens nothing.",) * 2,
+    "key-revoked": ("The key is revoked; it opens nothing any more.",) * 2,
+    "suppression-added": ("This person is never written to again.",) * 2,
+    "suppression-lifted": ("This person may be written to again.",) * 2,
+    "nothing": ("Nothing had to be done.", "Nothing had to be done."),
+}
+"""What a page says after something was done: a word of the address → for one, and for several."""
 
 REASON: dict[str, str] = {
     Reason.OPT_OUT: "opted out",
@@ -55,6 +102,19 @@ REASON: dict[str, str] = {
     Reason.NO_ANSWER: "no answer",
     Reason.SENDER_LOST: "sender lost",
 }
+
+
+def said(word: str, n: int) -> str | None:
+    """What was done, in a sentence; None for a word that is none of ours."""
+    if word not in SAID:
+        return None
+    one, many = SAID[word]
+    return one if n == 1 else many.format(n=f"{n:,}")
+
+
+def phone(number: str) -> str:
+    """A number in international groups: `+60 12-345 6789`."""
+    return international(Phone(number))
 
 
 def reason_word(reason: str) -> str:
@@ -90,6 +150,30 @@ def span(seconds: float) -> str:
         hours, rest = divmod(minutes, 60)
         return f"{hours} h {rest} min" if rest else f"{hours} h"
     return f"{round(minutes / 1440)} days"
+
+
+def pace(device: Device) -> str:
+    """The gaps of a device: `10 to 30 s`."""
+    low, high = f"{device.min_delay:g}", f"{device.max_delay:g}"
+    return f"{low} s" if low == high else f"{low} to {high} s"
+
+
+def browser(agent: str) -> str:
+    """Which browser, as far as it says."""
+    found = next((word for mark, word in _BROWSERS if mark in agent), "A program" if agent else "Unknown")
+    system = next((word for mark, word in _SYSTEMS if mark in agent), "")
+    return f"{found} on {system}" if system else found
+
+
+_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "Mac"),
+    ("Linux", "Linux"),
+)
 
 
 def sentence(text: str) -> str:

@@ -14,15 +14,13 @@ from fleetcast.errors import FleetcastError, Unavailable
 from fleetcast.web import live, rendering
 from fleetcast.web.door import Visiting, visiting
 from fleetcast.web.live import Live, Watcher
+from fleetcast.web.place import Chosen, place
 
 router = APIRouter()
 
 STILL_MEMBER = 20.0
 """Seconds after which a stream asks again whether its reader is signed in and a member. Asked with the next event, and
 there is one at least every five seconds."""
-
-Chosen = Annotated[int | None, Query(alias="workspace", ge=1, le=2**63 - 1)]
-"""Without it: the oldest workspace."""
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -40,11 +38,9 @@ async def first_page(request: Request, who: Visiting, chosen: Chosen = None) -> 
                 email=who.email,
             )
         )
-    access = who.access(None if chosen is None else WorkspaceId(chosen))
+    here = await place(request, who, chosen)
     figures: Live = request.app.state.live
-    overview = await figures.look(access.workspace_id)
-    choices = [(m.workspace_id, m.workspace) for m in who.memberships]
-    return HTMLResponse(rendering.overview_page(overview, choices, who.email))
+    return HTMLResponse(rendering.overview_page(await figures.look(here.workspace.id), here))
 
 
 async def _watcher(

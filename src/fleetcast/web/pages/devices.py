@@ -1,0 +1,178 @@
+"""The numbers that send: all of them, and one of them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Path, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from fleetcast.domain.identifiers import DeviceId
+from fleetcast.errors import InvalidInput
+from fleetcast.services import devices, fleet, messages
+from fleetcast.services.devices import DEFAULT_MAX_DELAY, DEFAULT_MIN_DELAY
+from fleetcast.web import rendering, words
+from fleetcast.web.place import Looking, Managing, Place, Sending
+
+router = APIRouter()
+
+SECTION = "devices"
+RECENT = 20
+"""Messages that a device's page lists."""
+
+Text = Annotated[str, Query(alias="q", max_length=200)]
+Standing = Annotated[str, Query(alias="state", max_length=20)]
+After = Annotated[str, Query(max_length=400)]
+ThisDevice = Annotated[int, Path(alias="device_id", ge=1, le=2**63 - 1)]
+Chosen = Annotated[list[int], Form(alias="device", max_length=fleet.MOST_AT_ONCE)]
+Field = Annotated[str, Form(max_length=500)]
+
+
+@router.get("/devices")
+async def list_devices(
+    request: Request, here: Looking, text: Text = "", standing: Standing = "", after: After = ""
+) -> HTMLResponse:
+    """How many can send, which cannot and why?"""
+    return await _list(request, here, text=text, standing=standing, after=after)
+
+
+async def _list(
+    request: Request,
+    here: Place,
+    *,
+    text: str = "",
+    standing: str = "",
+    after: str = "",
+    adding: dict[str, str] | None = None,
+    trouble: InvalidInput | None = None,
+) -> HTMLResponse:
+    known = standing if standing in words.DEVICE else ""
+    found = await fleet.look(here.runtime, here.workspace.id, text=text, standing=known or None, after=after)
+    return rendering.page(
+        request,
+        here,
+        "devices.html",
+        SECTION,
+        "Devices",
+        status=422 if trouble else 200,
+        found=found,
+        text=text,
+        standing=known,
+        after=after,
+        adding=adding
+        or {"name": "", "region": "", "min_delay": f"{DEFAULT_MIN_DELAY:g}", "max_delay": f"{DEFAULT_MAX_DELAY:g}"},
+        trouble=trouble,
+    )
+
+
+@router.post("/devices")
+async def add_device(
+    request: Request,
+    here: Managing,
+    name: Field = "",
+    min_delay: Field = "",
+    max_delay: Field = "",
+    region: Field = "",
+) -> Response:
+    """Add one that is simulated."""
+    try:
+        made = await devices.add_device(
+            here.runtime,
+            here.workspace.id,
+            name,
+            region=region.strip().upper() or None,
+            min_delay=_seconds("min_delay", min_delay),
+            max_delay=_seconds("max_delay", max_delay),
+            actor=here.access.actor,
+        )
+    except InvalidInput as error:
+        given = {"name": name, "min_delay": min_delay, "max_delay": max_delay, "region": region}
+        return await _list(request, here, adding=given, trouble=error)
+    return here.to(f"/devices/{made.id}", "device-added")
+
+
+@router.post("/devices/actions/{action}")
+async def act_on_several(
+    here: Sending,
+    action: Annotated[str, Path(pattern="^(pause|resume)$")],
+    chosen: Chosen = [],  # noqa: B006
+) -> RedirectResponse:
+    """Pause or resume those that were chosen."""
+    if action == "pause":
+        n = await fleet.pause_devices(here.runtime, here.workspace.id, chosen, actor=here.access.actor)
+        return here.to("/devices", "device-paused" if n else "nothing", n)
+    n = await fleet.resume_devices(here.runtime, here.workspace.id, chosen, actor=here.access.actor)
+    return here.to("/devices", "device-resumed" if n else "nothing", n)
+
+
+@router.get("/devices/{device_id}")
+async def show_device(request: Request, here: Looking, device_id: ThisDevice) -> HTMLResponse:
+    """Can it send, what waits for it, what did it do last?"""
+    return await _one(request, here, DeviceId(device_id))
+
+
+async def _one(
+    request: Request, here: Place, device_id: DeviceId, *, trouble: InvalidInput | None = None
+) -> HTMLResponse:
+    device = await devices.get_device(here.runtime, here.workspace.id, device_id)
+    recent = await messages.list_messages(here.runtime, here.workspace.id, device_id=device_id, limit=RECENT)
+    return rendering.page(
+        request,
+        here,
+        "device.html",
+        SECTION,
+        device.name,
+        status=422 if trouble else 200,
+        device=device,
+        waiting=await devices.waiting_messages(here.runtime, here.workspace.id, device_id),
+        recent=recent.messages,
+        more=recent.next is not None,
+        trouble=trouble,
+    )
+
+
+@router.post("/devices/{device_id}/pause")
+async def pause(here: Sending, device_id: ThisDevice, reason: Field = "") -> RedirectResponse:
+    """Stop it until a person lets it go on."""
+    done = await devices.pause_device(
+        here.runtime, here.workspace.id, DeviceId(device_id), actor=here.access.actor, reason=reason.strip()
+    )
+    return here.to(f"/devices/{device_id}", "device-paused" if done else "nothing")
+
+
+@router.post("/devices/{device_id}/resume")
+async def resume(here: Sending, device_id: ThisDevice) -> RedirectResponse:
+    """Let it go on."""
+    done = await devices.resume_device(here.runtime, here.workspace.id, DeviceId(device_id), actor=here.access.actor)
+    return here.to(f"/devices/{device_id}", "device-resumed" if done else "nothing")
+
+
+@router.post("/devices/{device_id}/pace")
+async def set_pace(
+    request: Request, here: Sending, device_id: ThisDevice, min_delay: Field = "", max_delay: Field = ""
+) -> Response:
+    """Change the gaps that are drawn."""
+    try:
+        await devices.set_pace(
+            here.runtime,
+            here.workspace.id,
+            DeviceId(device_id),
+            _seconds("min_delay", min_delay),
+            _seconds("max_delay", max_delay),
+            actor=here.access.actor,
+        )
+    except InvalidInput as error:
+        return await _one(request, here, DeviceId(device_id), trouble=error)
+    return here.to(f"/devices/{device_id}", "device-paced")
+
+
+@router.post("/devices/{device_id}/remove")
+async def remove(here: Managing, device_id: ThisDevice) -> RedirectResponse:
+    """Remove it; what waits for it is skipped."""
+    await devices.remove_device(here.runtime, here.workspace.id, DeviceId(device_id), actor=here.access.actor)
+    return here.to("/devices", "device-removed")
+
+
+def _seconds(field: str, text: str) -> float:
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        raise InvalidInput(field, f"'{text.strip()[:40]}' is no number of seconds") from None

@@ -1,0 +1,206 @@
+"""Making and changing a campaign: the form, and the audience and the text as they would be now."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, Response
+
+from fleetcast.domain.campaign import CampaignStatus
+from fleetcast.domain.identifiers import CampaignId
+from fleetcast.errors import Conflict, InvalidInput, InvalidInputs
+from fleetcast.services import campaigns, devices
+from fleetcast.services.campaigns import CampaignFields, CampaignReport
+from fleetcast.web import rendering
+from fleetcast.web.pages.campaigns import SECTION, ThisCampaign
+from fleetcast.web.place import Place, Sending
+
+router = APIRouter()
+
+Line = Annotated[str, Form(max_length=2_000)]
+Text = Annotated[str, Form(max_length=20_000)]
+Devices = Annotated[list[int], Form(alias="device", max_length=5_000)]
+
+_FRESH = {
+    "title": "",
+    "body": "",
+    "niches": "",
+    "niche_match": "any",
+    "target_status": "all",
+    "min_delay": "",
+    "max_delay": "",
+    "schedule": "",
+    "deadline": "7d",
+    "when_offline": "wait",
+    "media": "",
+}
+_WHILE_RUNNING = ("title", "min_delay", "max_delay", "deadline")
+
+
+async def _given(
+    title: Line = "",
+    body: Text = "",
+    niches: Line = "",
+    niche_match: Line = "any",
+    target_status: Line = "all",
+    min_delay: Line = "",
+    max_delay: Line = "",
+    schedule: Line = "",
+    deadline: Line = "",
+    when_offline: Line = "wait",
+    media: Line = "",
+) -> dict[str, str]:
+    return {
+        "title": title,
+        "body": body,
+        "niches": niches,
+        "niche_match": niche_match,
+        "target_status": target_status,
+        "min_delay": min_delay,
+        "max_delay": max_delay,
+        "schedule": schedule,
+        "deadline": deadline,
+        "when_offline": when_offline,
+        "media": media,
+    }
+
+
+Given = Annotated[dict[str, str], Depends(_given)]
+
+
+@router.get("/campaigns/new")
+async def new_campaign(request: Request, here: Sending) -> HTMLResponse:
+    """An empty form."""
+    return await _form(request, here, None, dict(_FRESH), [])
+
+
+@router.post("/campaigns/new")
+async def create(
+    request: Request,
+    here: Sending,
+    given: Given,
+    chosen: Devices = [],  # noqa: B006
+) -> Response:
+    """Store a draft and show whom it reaches."""
+    try:
+        made = await campaigns.create_campaign(
+            here.runtime, here.workspace.id, _fields(given, chosen), actor=here.access.actor
+        )
+    except (InvalidInput, InvalidInputs) as error:
+        return await _form(request, here, None, given, chosen, trouble=error)
+    return here.to(f"/campaigns/{made.id}", "campaign-draft")
+
+
+@router.get("/campaigns/{campaign_id}/edit")
+async def edit_form(request: Request, here: Sending, campaign_id: ThisCampaign) -> HTMLResponse:
+    """The form with what is stored."""
+    report = await campaigns.show_campaign(here.runtime, here.workspace.id, CampaignId(campaign_id), estimate=False)
+    return await _form(request, here, report, _stored(report), list(report.campaign.device_ids or ()))
+
+
+@router.post("/campaigns/{campaign_id}/edit")
+async def edit(
+    request: Request,
+    here: Sending,
+    campaign_id: ThisCampaign,
+    given: Given,
+    chosen: Devices = [],  # noqa: B006
+) -> Response:
+    """Change it, as far as its state allows."""
+    report = await campaigns.show_campaign(here.runtime, here.workspace.id, CampaignId(campaign_id), estimate=False)
+    try:
+        await campaigns.edit_campaign(
+            here.runtime,
+            here.workspace.id,
+            CampaignId(campaign_id),
+            _allowed(report, _fields(given, chosen)),
+            actor=here.access.actor,
+        )
+    except (InvalidInput, InvalidInputs, Conflict) as error:
+        return await _form(request, here, report, given, chosen, trouble=error)
+    return here.to(f"/campaigns/{campaign_id}", "campaign-edit")
+
+
+def _fields(given: dict[str, str], chosen: list[int]) -> CampaignFields:
+    """What the form says, as the use case takes it. Raises InvalidInput for what is no number."""
+    fields: CampaignFields = {
+        "title": given["title"],
+        "body": given["body"],
+        "niches": [n for n in given["niches"].split(",") if n.strip()],
+        "niche_match": given["niche_match"],
+        "target_status": given["target_status"],
+        "min_delay": _seconds("min_delay", given["min_delay"]),
+        "max_delay": _seconds("max_delay", given["max_delay"]),
+        "schedule": given["schedule"].strip().replace("T", " ") or "now",
+        "deadline": given["deadline"],
+        "when_offline": given["when_offline"],
+        "media": given["media"].strip() or None,
+    }
+    if chosen:
+        fields["device_ids"] = chosen
+    else:
+        fields["devices"] = []
+    return fields
+
+
+def _allowed(report: CampaignReport, fields: CampaignFields) -> CampaignFields:
+    """What may change in this state; the form does not show the rest."""
+    status = report.campaign.status
+    if status in (CampaignStatus.DRAFT, CampaignStatus.SCHEDULED):
+        return fields
+    if status is CampaignStatus.RUNNING:
+        return {name: value for name, value in fields.items() if name in _WHILE_RUNNING}  # type: ignore[return-value]
+    fields.pop("schedule", None)
+    return fields
+
+
+def _seconds(name: str, text: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        raise InvalidInput(name, f"'{text.strip()[:40]}' is no number of seconds") from None
+
+
+def _stored(report: CampaignReport) -> dict[str, str]:
+    c = report.campaign
+    hours = c.deadline_after.total_seconds() / 3_600
+    return {
+        "title": c.title,
+        "body": report.content.body,
+        "niches": ", ".join(c.niches),
+        "niche_match": c.niche_match.value,
+        "target_status": c.target_status.value,
+        "min_delay": "" if c.min_delay is None else f"{c.min_delay:g}",
+        "max_delay": "" if c.max_delay is None else f"{c.max_delay:g}",
+        "schedule": "" if c.schedule_local is None else f"{c.schedule_local:%Y-%m-%dT%H:%M}",
+        "deadline": f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours * 60:g}m",
+        "when_offline": c.when_offline.value,
+        "media": report.content.media_sha256 or "",
+    }
+
+
+async def _form(
+    request: Request,
+    here: Place,
+    report: CampaignReport | None,
+    given: dict[str, str],
+    chosen: list[int],
+    *,
+    trouble: InvalidInput | InvalidInputs | Conflict | None = None,
+) -> HTMLResponse:
+    problems = list(trouble.problems) if isinstance(trouble, InvalidInputs) else [trouble] if trouble else []
+    return rendering.page(
+        request,
+        here,
+        "draft.html",
+        SECTION,
+        "New campaign" if report is None else f"Edit {report.campaign.title}",
+        status=200 if trouble is None else 409 if isinstance(trouble, Conflict) else 422,
+        report=report,
+        given=given,
+        chosen=set(chosen),
+        every=await devices.list_devices(here.runtime, here.workspace.id),
+        problems=problems,
+        wrong={p.field: p for p in problems if isinstance(p, InvalidInput)},
+    )

@@ -1,0 +1,96 @@
+"""Every page of a workspace in which something of everything exists, and of one in which nothing does."""
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from fleetcast.api.app import PREFIX, create_api
+from fleetcast.domain.access import Role
+from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.runtime import Runtime
+from fleetcast.web.app import create_app
+from tests.api import tenants
+from tests.security.seeding import Tenant, whole_workspace
+
+PAGES = (
+    "/",
+    "/campaigns",
+    "/campaigns?status=running",
+    "/campaigns/new",
+    "/campaigns/{campaign_id}",
+    "/campaigns/{campaign_id}/now",
+    "/campaigns/{campaign_id}/edit",
+    "/campaigns/{draft_id}",
+    "/campaigns/{draft_id}/edit",
+    "/devices",
+    "/devices?q=first&state=online",
+    "/devices?q=nothing like it",
+    "/devices/{device_id}",
+    "/messages",
+    "/messages?campaign={campaign_id}&status=sent",
+    "/messages?device={device_id}",
+    "/messages?to={number}",
+    "/messages/in-doubt",
+    "/messages/{message_id}",
+    "/settings",
+    "/settings/members",
+    "/settings/keys",
+    "/settings/suppressions",
+    "/settings/suppressions?number={number}",
+    "/settings/audit",
+    "/settings/audit?action=campaign.",
+    "/me",
+)
+FOR_OWNERS = ("/settings/members", "/settings/keys", "/settings/audit")
+FOR_OPERATORS = ("/campaigns/new", "/campaigns/{campaign_id}/edit")
+
+
+@pytest.fixture
+async def app(runtime: Runtime) -> AsyncIterator[FastAPI]:
+    made = create_app(runtime, (PREFIX, create_api(runtime)))
+    async with made.router.lifespan_context(made):
+        yield made
+
+
+@pytest.fixture
+async def shop(runtime: Runtime) -> Tenant:
+    return await whole_workspace(runtime)
+
+
+def is_whole(answer: httpx2.Response) -> bool:
+    text = answer.text
+    return answer.status_code == 200 and ("/now" in answer.url.path or text.rstrip().endswith("</html>"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_it_is_shown(app: FastAPI, shop: Tenant, page: str) -> None:
+    async with tenants.client(app, session=shop.owner.token) as client:
+        answer = await client.get(page.format(**shop.ids))
+    assert is_whole(answer), answer.text[-2_000:]
+    assert not re.search(r"<script(?![^>]* src=)|\son\w+=|style=", answer.text), "something inline"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "{" not in p or p == "/messages?to={number}"])
+async def test_it_says_what_to_do_where_nothing_is_yet(
+    app: FastAPI, runtime: Runtime, workspace: WorkspaceId, page: str
+) -> None:
+    person = await tenants.person(runtime, workspace)
+    async with tenants.client(app, session=person.token) as client:
+        answer = await client.get(page.format(number="+60123456789"))
+    assert is_whole(answer), answer.text[-2_000:]
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
+async def test_members_see_what_they_may(app: FastAPI, shop: Tenant, role: Role) -> None:
+    person = {Role.VIEWER: shop.viewer, Role.OPERATOR: shop.operator}[role]
+    closed = FOR_OWNERS if role is Role.OPERATOR else FOR_OWNERS + FOR_OPERATORS
+    async with tenants.client(app, session=person.token) as client:
+        for page in PAGES:
+            answer = await client.get(page.format(**shop.ids))
+            expected = 403 if page.startswith(closed) else 200
+            if page == "/campaigns/{draft_id}/edit" and role is Role.VIEWER:
+                expected = 403
+            assert answer.status_code == expected, f"{page}: {answer.status_code}"
