@@ -143,6 +143,13 @@ async def test_a_preview_shows_rows_that_would_be_refused(api: Api, device: Devi
     assert preview["rows"][1]["problem"]["column"] == "phone"
 
 
+@pytest.mark.parametrize("path", ["lead-imports", "lead-imports/preview"])
+async def test_a_form_is_refused_and_told_how_files_are_sent(api: Api, device: DeviceId, path: str) -> None:
+    answer = await api.post(f"devices/{device}/{path}", files={"file": ("people.csv", PEOPLE)})
+    assert answer.status_code == 422
+    assert "--data-binary" in answer.json()["detail"]
+
+
 async def test_all_or_nothing_writes_nothing(
     api: Api, runtime: Runtime, workspace: WorkspaceId, device: DeviceId
 ) -> None:

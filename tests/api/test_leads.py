@@ -360,7 +360,7 @@ async def test_who_refuses_in_a_list_is_suppressed(api: Api, device: DeviceId) -
     shown = (await api.get(f"leads/{(await lead_of(api, '0123456789'))['id']}")).json()
     assert shown["suppressed"] is True
     [entry] = (await api.get("suppressions")).json()["items"]
-    assert (entry["number"], entry["source"], entry["note"]) == ("+60123456789", "import", "told us")
+    assert (entry["recipient"], entry["source"], entry["note"]) == ("+60123456789", "import", "told us")
 
 
 async def test_a_consent_needs_a_source(api: Api, device: DeviceId) -> None:

@@ -32,3 +32,25 @@ async def test_an_address_that_is_none_is_refused_by_the_api_and_not_by_the_page
     answer = await api.get(path)
     assert answer.status_code in {404, 422}
     assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "field", "words"),
+    [
+        ("{not json", "application/json", "body", "the content is no JSON: at character 1"),
+        (
+            '{"name": "A"}',
+            "application/x-www-form-urlencoded",
+            "body",
+            "with the header Content-Type: application/json",
+        ),
+        ('{"name": "A", "min_delay": 1, "max_delay": 2, "colour": 1}', "application/json", "colour", "no such field"),
+    ],
+)
+async def test_a_content_that_does_not_fit_is_told_what_would(
+    api: httpx2.AsyncClient, content: str, kind: str, field: str, words: str
+) -> None:
+    answer = await api.post("devices", content=content, headers={"Content-Type": kind})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
+    assert words in answer.json()["errors"][0]["detail"]

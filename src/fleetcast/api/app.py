@@ -43,9 +43,11 @@ PREFIX = "/api/v1"
 ABOUT = """
 Everything that the dashboard and the command line can do, over HTTP.
 
-**Who you are.** Send a key with each request: `Authorization: Bearer fck_…`. An owner makes keys in the dashboard or
-with `fleetcast key create`. A key has scopes: `read` sees, `send` makes messages leave or stop, `manage` changes who
-may do what. Each operation says which one it needs. A key belongs to one workspace and sees nothing of others.
+**Who you are.** Send a key with each request: `Authorization: Bearer fck_…`. An owner makes keys with
+`POST /keys` or `fleetcast key create`. A key has scopes: `read` sees, `send` makes messages leave or stop, `manage`
+changes who may do what. Each operation says which one it needs. A key belongs to one workspace and sees nothing of
+others. Who is signed in to the dashboard may try everything out on this page. A person of several workspaces names one
+by its number in the header `Fleetcast-Workspace`.
 
 **Once is enough.** Give each request that changes something an `Idempotency-Key`, and send it again if the answer was
 lost: it is done once, and you get the first answer.

@@ -111,7 +111,10 @@ class GuardedRoute(APIRoute):
             allowance = await limits.spend(_who(access), runtime.settings.api_requests_a_minute)
             if not allowance.allowed:
                 refusal = problems.of_error(
-                    TooMany(f"At most {allowance.limit:,} requests a minute. Ask again later.", allowance.reset)
+                    TooMany(
+                        f"At most {allowance.limit:,} requests a minute. Ask again in {allowance.reset} seconds.",
+                        allowance.reset,
+                    )
                 )
                 return _with_allowance(refusal, allowance)
             try:
@@ -155,7 +158,7 @@ async def admit(runtime: Runtime, request: Request) -> Access:
     secure = request.url.scheme == "https" or (runtime.settings.url or "").startswith("https:")
     cookie = request.cookies.get(entrance.cookie_name(secure=secure))
     if cookie is None:
-        raise Unauthenticated("Send your key like this: `Authorization: Bearer fck_…`.")
+        raise Unauthenticated("Send your key like this: `Authorization: Bearer fck_…`, or sign in to the dashboard.")
     found = await entrance.visitor(runtime, cookie)
     wanted = request.headers.get(WORKSPACE_HEADER)
     if wanted is not None and not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
@@ -207,5 +210,5 @@ def allow_giving(access: Access, scopes: Collection[Scope]) -> None:
     if access.may_give(scopes):
         return
     if access.key_id is not None and Scope.MANAGE in scopes:
-        raise Forbidden("A key cannot decide who manages this workspace: an owner does that in the dashboard.")
+        raise Forbidden("A key cannot decide who manages this workspace: an owner does that, signed in.")
     raise Forbidden("Nobody can give what they do not have: ask somebody who has these scopes.")

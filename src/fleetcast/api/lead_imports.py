@@ -1,6 +1,6 @@
 """Imports of lead files: jobs that read a file in the background and can be watched."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -18,6 +18,7 @@ from fleetcast.domain.identifiers import DeviceId
 from fleetcast.domain.lead import Consent, LeadStatus
 from fleetcast.domain.lead_columns import MAX_COLUMNS, mapping_from
 from fleetcast.domain.lead_imports import ImportStatus
+from fleetcast.errors import InvalidInput
 from fleetcast.services.import_jobs import ImportJobs, ReadAs
 from fleetcast.services.lead_imports import get_import, page_of_imports
 from fleetcast.services.lead_preview import MAX_ROWS, ROWS, LeadPreview
@@ -28,6 +29,13 @@ router = APIRouter(route_class=GuardedRoute, tags=["lead imports"])
 
 PROBLEMS_SHOWN = 100
 FILE_TYPES = ("text/csv", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")
+
+
+def _content(request: Request) -> AsyncIterator[bytes]:
+    """The file. Raises InvalidInput for a form, whose first line would be taken for the headings."""
+    if request.headers.get("Content-Type", "").lower().startswith("multipart/"):
+        raise InvalidInput("file", "send it as the content of the request, not as a form: curl --data-binary @FILE")
+    return request.stream()
 
 
 def _jobs(request: Request) -> ImportJobs:
@@ -209,7 +217,7 @@ async def start_import(
     made = await jobs.accept(
         access.workspace_id,
         DeviceId(device_id),
-        request.stream(),
+        _content(request),
         filename=filename,
         read_as=how,
         all_or_nothing=all_or_nothing,
@@ -233,7 +241,7 @@ async def preview_import(
     rows: Annotated[int, Query(ge=1, le=MAX_ROWS, description="How many to show.")] = ROWS,
 ) -> Preview:
     """See what a file would be taken for. Nothing is kept of it."""
-    found: LeadPreview = await jobs.preview(access.workspace_id, DeviceId(device_id), request.stream(), rows, how)
+    found: LeadPreview = await jobs.preview(access.workspace_id, DeviceId(device_id), _content(request), rows, how)
     return Preview.model_validate(found)
 
 

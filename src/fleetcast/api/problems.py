@@ -109,14 +109,16 @@ def of_error(error: FleetcastError) -> JSONResponse:
 
 def of_validation(error: RequestValidationError) -> JSONResponse:
     """The answer for a request that does not fit the description."""
-    fields = [FieldProblem(field=_place(e["loc"]), detail=_sentence(e)) for e in error.errors()]
+    fields = [FieldProblem(field=_place(e["type"], e["loc"]), detail=_sentence(e)) for e in error.errors()]
     return problem(
         422, "invalid-input", "Invalid input", "; ".join(f"{f.field}: {f.detail}" for f in fields[:5]), errors=fields
     )
 
 
-def _place(location: tuple[Any, ...]) -> str:
+def _place(kind: str, location: tuple[Any, ...]) -> str:
     """`body.leads.3.phone` as people write it: `leads[3].phone`."""
+    if kind == "json_invalid":
+        return "body"
     told = ""
     for part in location[1:] if location and location[0] in {"body", "query", "path", "header"} else location:
         told += f"[{part}]" if isinstance(part, int) else f"{'.' if told else ''}{part}"
@@ -124,6 +126,12 @@ def _place(location: tuple[Any, ...]) -> str:
 
 
 def _sentence(error: dict[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        return f"the content is no JSON: at character {error['loc'][-1]}, {error['ctx']['error']}"[:300]
+    if error["type"] == "model_attributes_type" and error["loc"] == ("body",):
+        return "send an object of JSON, with the header Content-Type: application/json"
+    if error["type"] == "extra_forbidden":
+        return "there is no such field"
     return str(error["msg"]).removeprefix("Value error, ")[:300]
 
 

@@ -1,4 +1,4 @@
-"""`fleetcast user`: accounts, for who runs the machine. Members are invited in the dashboard or over the API."""
+"""`fleetcast user`: accounts, for who runs the machine. Members are invited over the API."""
 
 from typing import Annotated
 

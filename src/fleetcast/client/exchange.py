@@ -280,7 +280,7 @@ async def _pieces(path: Path) -> AsyncIterator[bytes]:
 
 def _unreachable(error: httpx2.TransportError, tries: int) -> Unreachable:
     asked = f", asked {tries} times" if tries > 1 else ""
-    return Unreachable(f"Fleetcast does not answer{asked}: {str(error) or type(error).__name__}.")
+    return Unreachable(f"Fleetcast does not answer{asked}: {str(error).rstrip('.') or type(error).__name__}.")
 
 
 def _is_hopeless(error: BaseException) -> bool:

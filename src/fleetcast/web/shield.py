@@ -97,7 +97,11 @@ class Shield:
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         if not _begun_here(scope, self._ours.netloc.lower() if self._ours else None):
-            return PlainTextResponse("This request was begun by another site and is refused.\n", 403)
+            return PlainTextResponse(
+                "This request was begun by another site and is refused. A program that sends the cookie of a session "
+                "says in the header Origin where the dashboard is, or uses a key of the API.\n",
+                403,
+            )
         host = _named_host(scope)
         if self._loopback_only and not is_loopback(host) and not (self._ours and host == self._ours.hostname):
             return PlainTextResponse(
