@@ -317,6 +317,21 @@ async def test_refused_rows_are_kept_for_a_day_and_unfinished_uploads_too(
         await jobs.rejected(workspace, made.id)
 
 
+async def test_s02_refused_rows_that_another_workspace_left_under_the_same_number_are_not_shown(
+    runtime: Runtime, workspace: WorkspaceId, device: DeviceId
+) -> None:
+    """As it is when an older database was restored beside the folder: numbers of imports are given once more."""
+    jobs = ImportJobs(runtime)
+    async with jobs.running():
+        made = await accept(jobs, workspace, device, people(3))
+        await until(runtime, workspace, made.id)
+        ours = await jobs.rejected(workspace, made.id)
+        theirs = ours.rename(ours.with_name(f"{made.id}.{workspace + 1}.{'a' * 32}.rejected"))
+        with pytest.raises(NotFound):
+            await jobs.rejected(workspace, made.id)
+    assert theirs.exists()
+
+
 async def test_a_file_of_another_database_is_dropped_and_harms_nobody(
     runtime: Runtime, workspace: WorkspaceId, device: DeviceId
 ) -> None:

@@ -420,3 +420,23 @@ async def test_a_host_that_does_not_exist_or_answer_is_refused_in_words() -> Non
 async def test_the_machines_own_resolver_is_behind_the_same_door() -> None:
     with pytest.raises(InvalidInput, match="private or reserved"):
         await outbound.fetch("https://localhost:1/a.png", LIMIT, transport=unreachable())
+
+
+async def test_s12_a_proxy_that_the_environment_names_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would reach for addresses from where it stands, which is inside."""
+    asked: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as proxy:
+        for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        # A closed port of this machine stands for a server outside, so that the test asks nobody there.
+        monkeypatch.setattr(outbound, "is_public", lambda address: address == "127.0.0.1")
+        with pytest.raises(InvalidInput, match="No secure connection"):
+            await outbound.fetch("https://example.com:1/a.png", LIMIT, resolver=Names(example_com=["127.0.0.1"]))
+    assert asked == []

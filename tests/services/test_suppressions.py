@@ -105,6 +105,17 @@ async def test_f20_a_suppression_is_of_one_workspace(runtime: Runtime, shop: Wor
         await lift_suppression(runtime, elsewhere, "+60123456789", actor="Ben")
 
 
+async def test_f20_a_suppression_elsewhere_does_not_move_since_when_this_one_holds(
+    runtime: Runtime, shop: Workspace
+) -> None:
+    elsewhere = await create_workspace(runtime, "Elsewhere")
+    await add_suppression(runtime, shop, "+60123456789", actor="Aminah")
+    before = await find_suppression(runtime, shop, "+60123456789")
+    assert before is not None
+    await add_suppression(runtime, elsewhere, "+60123456789", actor="Ben")
+    assert await find_suppression(runtime, shop, "+60123456789") == before
+
+
 async def test_a_number_that_cannot_be_read_is_refused_by_field(runtime: Runtime, shop: Workspace) -> None:
     for wrong in ("", "hello", "123", "+999123"):
         with pytest.raises(InvalidInput) as refused:

@@ -132,6 +132,15 @@ async def test_each_recovery_code_works_once(runtime: Runtime, ann: Account) -> 
     assert await second_factor.recovery_codes_left(runtime, ann.user_id) == 8
 
 
+async def test_a_recovery_code_of_somebody_else_opens_nothing_and_stays_theirs(
+    runtime: Runtime, ann: Account, ben: Account
+) -> None:
+    await ann.add_second_factor()
+    await ben.add_second_factor()
+    assert not await enters(ann, ben.recovery_codes[0])
+    assert await enters(ben, ben.recovery_codes[0])
+
+
 async def test_s32_the_code_is_asked_for_after_a_password_reset(
     runtime: Runtime, workspace: WorkspaceId, ann: Account
 ) -> None:
@@ -179,6 +188,27 @@ async def test_s32_recovery_codes_are_counted_with_the_others(runtime: Runtime, 
             "SELECT failures FROM sign_in_failures WHERE subject = $1", tries.of_code(ann.user_id)
         )
     assert counted == tries.FREE
+
+
+async def test_s32_codes_asked_for_by_a_session_are_counted_with_those_of_sign_ins(
+    runtime: Runtime, ann: Account, ben: Account
+) -> None:
+    """Who has the password and a browser left open guesses no faster than who signs in."""
+    await ann.add_second_factor()
+    for _ in range(tries.FREE):
+        with pytest.raises(InvalidInput):
+            await second_factor.turn_off(runtime, ann.user_id, ann.password, "000000")
+    for act in (second_factor.turn_off, second_factor.renew_recovery_codes):
+        with pytest.raises(TooMany):
+            await act(runtime, ann.user_id, ann.password, await ann.code())
+    with pytest.raises(TooMany):
+        await enters(ann, await ann.code())
+    enrolment = await second_factor.begin(runtime, ben.user_id, ben.password)
+    for _ in range(tries.FREE):
+        with pytest.raises(InvalidInput):
+            await second_factor.confirm(runtime, ben.user_id, "000000")
+    with pytest.raises(TooMany):
+        await second_factor.confirm(runtime, ben.user_id, await code_now(runtime, enrolment.secret))
 
 
 async def test_s32_a_session_cannot_replace_or_weaken_it_without_a_code(runtime: Runtime, ann: Account) -> None:

@@ -170,3 +170,16 @@ async def test_s31_who_goes_cannot_come_back_by_an_invitation_of_their_own(
         await membership.accept_as_new(runtime, his.token, "Alias", GOOD)
     await membership.accept_as_new(runtime, hers.token, "Carl", GOOD)
     assert await is_open(runtime, (await sign_in.sign_in(runtime, "carl@example.org", GOOD, HERE)).token)
+
+
+async def test_f20_who_goes_from_one_workspace_keeps_keys_and_invitations_of_another(
+    runtime: Runtime, workspace: WorkspaceId, ann: Account, ben: Account
+) -> None:
+    his = f"user:{ben.email}"
+    other = await create_workspace(runtime, "Other", owner=ben.email)
+    key = (await keys.create_key(runtime, other.id, "his", [Scope.READ], actor=his)).token
+    invitation = await membership.invite(runtime, other.id, "carl@example.org", Role.VIEWER, actor=his)
+    await membership.remove_member(runtime, workspace, ben.user_id, revoke_keys=True, actor=f"user:{ann.email}")
+    assert (await entrance.of_key(runtime, key)).workspace_id == other.id
+    await membership.accept_as_new(runtime, invitation.token, "Carl", GOOD)
+    assert {"key.revoke", "member.withdraw"}.isdisjoint(await actions(runtime, workspace))
