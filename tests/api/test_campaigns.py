@@ -297,8 +297,8 @@ async def test_s07_filters_know_their_words_and_nothing_else(api: httpx2.AsyncCl
     for name in ("status", "after", "limit"):
         answer = await api.get("campaigns", params={name: text})
         assert (answer.status_code, fields_of(answer)) == (422, [name])
-    found = await api.get("campaigns", params={"sort": text})
-    assert len(found.json()["items"]) == 1, "there is no such thing as a free order"
+    ordered = await api.get("campaigns", params={"sort": text})
+    assert (ordered.status_code, fields_of(ordered)) == (422, ["sort"]), "there is no such thing as a free order"
     assert (await api.get(f"campaigns/{text.replace('/', '')}")).status_code in {404, 422}
 
 

@@ -35,6 +35,18 @@ async def test_an_address_that_is_none_is_refused_by_the_api_and_not_by_the_page
 
 
 @pytest.mark.parametrize(
+    "path", ["messages?campaign=7", "leads?colour=red", "workspace?x=", "devices?state=online&sort=name"]
+)
+async def test_a_parameter_that_is_none_is_refused_by_name_and_shows_nothing(
+    api: httpx2.AsyncClient, path: str
+) -> None:
+    answer = await api.get(path)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [path.split("?")[1].split("&")[-1].split("=")[0]]
+    assert "there is no such parameter" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
     ("content", "kind", "field", "words"),
     [
         ("{not json", "application/json", "body", "the content is no JSON: at character 1"),

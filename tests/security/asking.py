@@ -27,6 +27,24 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "POST /sign-in/code": lambda t: {"data": {"code": "123456"}},
     "POST /sign-out": lambda t: {},
     "POST /invitations/{token}": lambda t: {"data": {"name": "Ann", "password": "a green bicycle"}},
+    "POST /campaigns/new": lambda t: {"data": a_campaign(t)},
+    "POST /campaigns/{campaign_id}/edit": lambda t: {"data": a_campaign(t)},
+    "POST /devices": lambda t: {"data": {"name": f"{t.mark} third", "min_delay": "10", "max_delay": "30"}},
+    "POST /devices/actions/{action}": lambda t: {"data": {"device": str(t.ids["device_id"])}},
+    "POST /devices/{device_id}/pace": lambda t: {"data": {"min_delay": "20", "max_delay": "40"}},
+    "POST /me/name": lambda t: {"data": {"name": "Ann"}},
+    "POST /me/password": lambda t: {"data": {"password": PASSWORD, "new_password": "a purple kettle upstairs"}},
+    "POST /me/second-factor": lambda t: {"data": {"password": PASSWORD}},
+    "POST /me/second-factor/confirm": lambda t: {"data": {"code": "123456"}},
+    "POST /me/second-factor/off": lambda t: {"data": {"password": PASSWORD, "code": "123456"}},
+    "POST /me/second-factor/recovery-codes": lambda t: {"data": {"password": PASSWORD, "code": "123456"}},
+    "POST /messages/in-doubt/{decision}": lambda t: {"data": {"message": str(t.ids["message_id"])}},
+    "POST /settings": lambda t: {"data": {"name": f"{t.mark} again", "time_zone": "Asia/Tokyo", "region": "JP"}},
+    "POST /settings/keys": lambda t: {"data": {"name": f"{t.mark} new", "scope": "read"}},
+    "POST /settings/members": lambda t: {"data": {"email": f"{t.mark}-2@example.org", "role": "viewer"}},
+    "POST /settings/members/{user_id}/role": lambda t: {"data": {"role": "viewer"}},
+    "POST /settings/suppressions": lambda t: {"data": {"number": f"{t.number}901"}},
+    "POST /settings/suppressions/lift": lambda t: {"data": {"number": str(t.ids["number"])}},
     "PATCH /api/v1/campaigns/{campaign_id}": lambda t: {"json": {"title": f"{t.mark} again"}},
     "PATCH /api/v1/leads/{lead_id}": lambda t: {"json": {"name": f"{t.mark} again"}},
     "PATCH /api/v1/workspace": lambda t: {"json": {"name": f"{t.mark} again"}},
@@ -46,11 +64,21 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
 
 
 INSTEAD: Mapping[str, Mapping[str, str]] = {
+    "POST /campaigns/{campaign_id}/edit": {"campaign_id": "draft_id"},
     "PATCH /api/v1/campaigns/{campaign_id}": {"campaign_id": "draft_id"},
     "POST /api/v1/campaigns/{campaign_id}/launch": {"campaign_id": "draft_id"},
     "POST /api/v1/campaigns/{campaign_id}/retry-unconfirmed": {"messages": "unconfirmed_id"},
 }
 """Ways that need a thing in another state than most do: parameter or field → the id of one."""
+
+
+CHOICES: Mapping[str, str] = {"action": "pause", "decision": "arrived"}
+"""Parameters of paths that are words and name nothing."""
+
+
+def a_campaign(tenant: Tenant) -> dict[str, str]:
+    """What the form of a campaign sends."""
+    return {"title": f"{tenant.mark} new", "body": f"{tenant.mark} text", "deadline": "7d"}
 
 
 def a_file(tenant: Tenant) -> Content:
@@ -66,9 +94,16 @@ def data_url() -> str:
 WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "action": lambda t: "tests.seed",
     "actor": lambda t: f"user:{t.owner.email}",
+    "campaign": lambda t: str(t.ids["campaign_id"]),
+    "device": lambda t: str(t.ids["device_id"]),
     "niche": lambda t: f"{t.mark} first niche",
+    "number": lambda t: str(t.ids["number"]),
     "phone": lambda t: f"{t.number}101",
+    "q": lambda t: t.mark,
     "recipient": lambda t: f"{t.number}101",
+    "state": lambda t: "online",
+    "status": lambda t: "running",
+    "to": lambda t: f"{t.number}101",
 }
 """Words to look for: what a filter by text is asked for, so that it would find something of that workspace."""
 
@@ -112,6 +147,8 @@ def key_of(name: str) -> str | None:
 
 def id_of(way: Way, name: str, ids: Ids) -> int | str:
     """The id that a parameter or field of this name takes. Raises Unknown."""
+    if name in CHOICES:
+        return CHOICES[name]
     key = INSTEAD.get(str(way), {}).get(name) or key_of(name) or name
     if key not in ids:
         raise Unknown(f"{way}: nothing is seeded for '{name}'. Add it to `ids` in tests/security/seeding.py.")

@@ -4,10 +4,12 @@ Generated from the routes of the application. What is refused must also have cha
 are compared after each request.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote_plus
 
 import asyncpg
 import httpx2
@@ -30,7 +32,19 @@ from tests.security.seeding import Ids, Tenant, whole_workspace
 REFUSED = frozenset({401, 403, 404})
 MISSING = 7_000_000_000
 """Added to an id: one that never was."""
-OWN_PAGES = frozenset({"/sign-out"})
+OWN_PAGES = frozenset(
+    {
+        "/sign-out",
+        "/me/name",
+        "/me/password",
+        "/me/second-factor",
+        "/me/second-factor/confirm",
+        "/me/second-factor/off",
+        "/me/second-factor/recovery-codes",
+        "/me/sessions/end-others",
+        "/me/sessions/{session_id}/end",
+    }
+)
 """Pages that change something about the person alone, so that every role may use them."""
 NOT_YET = frozenset({409})
 """The thing is there, and not in a state that allows it."""
@@ -101,7 +115,7 @@ def requests(ways: Iterable[Way], tenant: Tenant, **ids: Ids) -> list[Request]:
 def unsaid(text: str, request: Request, *more: object) -> str:
     """An answer without what the asker has said themselves."""
     for said in sorted((*request.path.split("/"), *request.query.values(), *map(str, more)), key=len, reverse=True):
-        text = text.replace(said, "") if len(said) > 3 else text
+        text = text.replace(said, "").replace(quote_plus(said), "") if len(said) > 3 else text
     return text
 
 
@@ -296,7 +310,7 @@ async def test_s02_what_belongs_to_others_is_not_there(stage: Stage, stranger: W
 
 
 def points_inside(way: Way) -> bool:
-    return bool(way.holes)
+    return any(hole not in asking.CHOICES for hole in way.holes)
 
 
 async def test_s02_the_answer_is_the_same_as_for_what_never_was(stage: Stage, stranger: Walk) -> None:
@@ -306,17 +320,24 @@ async def test_s02_the_answer_is_the_same_as_for_what_never_was(stage: Stage, st
             continue
         foreign = {name: asking.id_of(way, name, stage.ours.ids) for name in way.holes}
         answers = []
-        for ids in (foreign, {name: never_was(given) for name, given in foreign.items()}):
+        for ids in (foreign, {n: given if n in asking.CHOICES else never_was(given) for n, given in foreign.items()}):
             asked = asking.request(way, stage.theirs, path_ids=stage.ours.ids)
             path = "/".join(str(ids[n[1:-1]]) if n[1:-1] in ids else n for n in way.path.split("/"))
             answer = await replace(asked, path=path).send(stranger.client)
-            text = answer.text
+            text = answer.text if way.is_api else sentence_of(answer.text)
             for given in ids.values():
                 text = text.replace(str(given), "ID")
             answers.append((answer.status_code, text, comparable(answer.headers)))
         if answers[0] != answers[1]:
             wrong.append(f"{way}: {answers}")
     nothing(wrong)
+
+
+def sentence_of(page: str) -> str:
+    """What an error page says; around it stand numbers that are not about anything."""
+    found = re.search(r'<p class="sub">(.*?)</p>', page)
+    assert found is not None, page
+    return found[1]
 
 
 def never_was(given: int | str) -> int | str:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Query as FromQuery
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -20,7 +22,7 @@ from fleetcast.api.limits import Largest, json_bytes, limited
 from fleetcast.api.repetition import Manner, key_of, once
 from fleetcast.domain.access import Access, Scope
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
-from fleetcast.errors import FleetcastError, Forbidden, NotFound, TooMany, Unauthenticated
+from fleetcast.errors import FleetcastError, Forbidden, InvalidInput, InvalidInputs, NotFound, TooMany, Unauthenticated
 from fleetcast.queue.rate_limits import Allowance, RateLimits
 from fleetcast.runtime import Runtime
 from fleetcast.services import idempotency
@@ -103,6 +105,8 @@ class GuardedRoute(APIRoute):
         """The handler behind the guard."""
         inner = super().get_route_handler()
         rule = self.rule
+        fields = get_flat_params(self.dependant)
+        parameters = sorted({field.alias for field in fields if isinstance(field.field_info, FromQuery)})
 
         async def guarded(request: Request) -> Response:
             runtime: Runtime = request.app.state.runtime
@@ -119,6 +123,7 @@ class GuardedRoute(APIRoute):
                 return _with_allowance(refusal, allowance)
             try:
                 check(rule, access, request)
+                check_query(parameters, request)
                 request.state.access = access
                 request = limited(request, rule.largest(runtime.settings))
                 key = request.headers.get(idempotency.HEADER)
@@ -178,6 +183,15 @@ def check(rule: Rule, access: Access, request: Request) -> None:
         raise Forbidden("This key is for one device; what concerns others needs another key.")
     if rule.device is not None and request.path_params.get(rule.device) != str(access.device_id):
         raise NotFound("There is no such device in this workspace.")
+
+
+def check_query(parameters: Sequence[str], request: Request) -> None:
+    """Raises InvalidInputs for unknown ones: with a misspelt filter everything would be shown, with a misspelt choice
+    something else be done.
+    """
+    if unknown := [name for name in request.query_params if name not in parameters]:
+        choice = f"known are {', '.join(parameters)}" if parameters else "none is known here"
+        raise InvalidInputs([InvalidInput(name[:100], f"there is no such parameter; {choice}") for name in unknown])
 
 
 def _access(request: Request) -> Access:

@@ -16,6 +16,7 @@ router = APIRouter()
 SECTION = "me"
 Secret = Annotated[str, Form(max_length=2_000)]
 Code = Annotated[str, Form(max_length=100)]
+_STATUSES = {Conflict: 409, TooMany: 429}
 _REFUSALS = (InvalidInput, Unauthenticated, Conflict, TooMany)
 
 
@@ -37,7 +38,7 @@ async def _page(
     """`where`: the form that the trouble belongs to. `enrolment`, `codes`: shown this once."""
     user_id = here.visitor.user_id
     sessions, _ = await sign_in.list_sessions(here.runtime, user_id)
-    status = 200 if trouble is None else 429 if isinstance(trouble, TooMany) else 422
+    status = 200 if trouble is None else _STATUSES.get(type(trouble), 422)
     return rendering.page(
         request,
         here,
