@@ -45,6 +45,12 @@ async def devices_of(fleet: Client) -> list[Device]:
 # --- once ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", ["", "  ", "fck_caf\u00e9"])
+def test_a_key_that_can_be_none_is_refused_before_anything_is_asked(key: str) -> None:
+    with pytest.raises(ValueError, match="it begins with fck_"):
+        Client("http://127.0.0.1:8080", key)
+
+
 async def test_a_change_whose_answer_was_lost_is_made_once_and_its_answer_comes(
     fleet: Client, network: Network
 ) -> None:

@@ -69,6 +69,9 @@ async def test_s34_another_sites_request_changes_nothing(
             answer = await client.request(method, path, content='{"name": "Forged"}')
             assert answer.status_code == 403, (method, path)
             assert "begun by another site" in answer.text
+            if path.startswith(PREFIX):
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert answer.json()["status"] == 403
     assert await visitors.everything(db) == before
 
 

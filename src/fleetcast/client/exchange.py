@@ -83,6 +83,8 @@ class Exchange:
         sleep: Callable[[float], Awaitable[None]],
         transport: httpx2.AsyncBaseTransport | None,
     ) -> None:
+        if not key.strip() or not key.isascii() or not key.isprintable():
+            raise ValueError("the key of the API is empty or was not copied whole: it begins with fck_")
         self._patience = patience
         self._clock = clock
         self._random = random

@@ -39,6 +39,7 @@ from fleetcast.web.pages import (
     devices,
     drafts,
     invitation,
+    leads,
     messages,
     overview,
     probes,
@@ -54,7 +55,7 @@ STOP_WITHIN = 5
 """Seconds open requests get to end once the process stops."""
 FORM_BYTES = 64 * 1024
 """What a form may have: it is read before anybody knows who sends it."""
-PAGES = (overview, drafts, campaigns, devices, messages, settings, account, sign_in, invitation, probes)
+PAGES = (overview, drafts, campaigns, leads, devices, messages, settings, account, sign_in, invitation, probes)
 
 
 class _Forever(StaticFiles):
@@ -106,6 +107,7 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     app.state.runtime = runtime
     app.state.live = figures
     app.state.meters = Meters()
+    app.state.import_jobs = None if api is None else api[1].state.import_jobs
     app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host), url=runtime.settings.url)
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
     if api is not None:

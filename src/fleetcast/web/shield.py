@@ -7,10 +7,11 @@ browser.
 """
 
 import ipaddress
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
@@ -66,6 +67,15 @@ def _begun_here(scope: Scope, ours: str | None) -> bool:
         return False
 
 
+def _refused(scope: Scope, status: int, kind: str, sentence: str) -> Response:
+    """A sentence for people; for programs a problem in the form of RFC 9457, as the API gives them."""
+    if not scope["path"].startswith("/api/"):
+        return PlainTextResponse(f"{sentence}\n", status)
+    title = HTTPStatus(status).phrase
+    told = {"type": f"urn:fleetcast:{kind}", "title": title, "status": status, "detail": sentence}
+    return JSONResponse(told, status, media_type="application/problem+json")
+
+
 class Shield:
     """ASGI middleware: security headers on every answer, the check of the host, and of who begins changes. `url` is
     where people open the dashboard, if it is known.
@@ -95,18 +105,22 @@ class Shield:
         else:
             await self._app(scope, receive, shielded)
 
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+    def _refusal(self, scope: Scope) -> Response | None:
         if not _begun_here(scope, self._ours.netloc.lower() if self._ours else None):
-            return PlainTextResponse(
-                "This request was begun by another site and is refused. A program that sends the cookie of a session "
-                "says in the header Origin where the dashboard is, or uses a key of the API.\n",
+            return _refused(
+                scope,
                 403,
+                "forbidden",
+                "This request was begun by another site and is refused. A program that sends the cookie of a session "
+                "says in the header Origin where the dashboard is, or uses a key of the API.",
             )
         host = _named_host(scope)
         if self._loopback_only and not is_loopback(host) and not (self._ours and host == self._ours.hostname):
-            return PlainTextResponse(
-                "Fleetcast listens on this machine only: open it as http://localhost with its port. If people are to "
-                "reach it through a proxy, say in FLEETCAST_URL under which address.\n",
+            return _refused(
+                scope,
                 421,
+                "misdirected-request",
+                "Fleetcast listens on this machine only: open it as http://localhost with its port. If people are to "
+                "reach it through a proxy, say in FLEETCAST_URL under which address.",
             )
         return None
