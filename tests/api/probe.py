@@ -72,7 +72,7 @@ def application(runtime: Runtime, probe: Probe) -> FastAPI:
     router = APIRouter(route_class=GuardedRoute)
 
     @router.post("/probe", status_code=201, **needs(Scope.SEND))
-    async def post(asked: Asked, access: Caller) -> Response:
+    async def post(asked: Asked, access: Caller, more: int = 0) -> Response:
         return await probe.act(asked.do)
 
     @router.put("/probe", status_code=201, **needs(Scope.SEND))

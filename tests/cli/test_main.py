@@ -176,7 +176,7 @@ SECRETS = "pwdlib argon2 pyotp cryptography.fernet"
         ("main(['scheduler', '--help']); import fleetcast.engine.processes", f"{PAGES} {SECRETS} PIL sqlalchemy"),
         (
             "main(['web', '--help']); import fleetcast.web.app",
-            f"fleetcast.engine.sender {SECRETS} liquid PIL sqlalchemy",
+            f"fleetcast.engine.sender {SECRETS} PIL sqlalchemy",
         ),
         ("import fleetcast.cli.up", f"fastapi uvicorn jinja2 {SECRETS}"),
     ],

@@ -239,6 +239,7 @@ async def preview_import(
     jobs: Jobs,
     how: How,
     rows: Annotated[int, Query(ge=1, le=MAX_ROWS, description="How many to show.")] = ROWS,
+    filename: Annotated[str, Query(max_length=1_000, description="As for the import; not looked at.")] = "",
 ) -> Preview:
     """See what a file would be taken for. Nothing is kept of it."""
     found: LeadPreview = await jobs.preview(access.workspace_id, DeviceId(device_id), _content(request), rows, how)

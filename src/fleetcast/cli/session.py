@@ -58,6 +58,12 @@ async def check_servers(settings: Settings) -> None:
         await redis_client.check_server(settings.redis_url.get_secret_value())
 
 
+def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection that comes about while it is being given up answers a future that is over: no news for a person."""
+    if not isinstance(context.get("exception"), asyncio.InvalidStateError):
+        loop.default_exception_handler(context)
+
+
 def with_runtime(work: Callable[[Runtime], Awaitable[T]], *, migrate: bool = True) -> T:
     """Run one piece of work on an open runtime: on the servers named by the settings, on those of a running Fleetcast,
     or on servers started for this command. The schema is brought up to date first, unless `migrate` is False.
@@ -66,6 +72,7 @@ def with_runtime(work: Callable[[Runtime], Awaitable[T]], *, migrate: bool = Tru
     configure_logging(settings, "cli", level="warning")
 
     async def run(served: Settings) -> T:
+        asyncio.get_running_loop().set_exception_handler(_quiet)
         try:
             await check_servers(settings)
             if migrate and served.database_url is not None:

@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingRes
 
 from fleetcast.domain.access import Scope
 from fleetcast.domain.identifiers import DeviceId, LeadId
-from fleetcast.domain.lead import Consent, LeadStatus
+from fleetcast.domain.lead import Consent, LeadStatus, StoredLead
 from fleetcast.errors import FleetcastError, InvalidInput
 from fleetcast.services import devices, leads, messages
 from fleetcast.services.import_jobs import ImportJobs
@@ -43,7 +43,8 @@ async def list_leads(
 ) -> HTMLResponse:
     """Who is there, and what did they say?"""
     wanted = Consent(consent) if consent in set(Consent) else None
-    found, following, trouble = [], None, None
+    found: list[StoredLead] = []
+    following, trouble = None, None
     try:
         found, following = await leads.list_leads(
             here.runtime,
