@@ -158,9 +158,10 @@ class Imports:
         rows: int | None = None,
         sheet: str | None = None,
         columns: Mapping[str, str] | None = None,
+        filename: str | None = None,
     ) -> Preview:
-        """See what a file would be taken for. Nothing is kept of it."""
-        query = {"rows": rows, "sheet": sheet, "map": _mapping(columns)}
+        """See what a file would be taken for. Nothing is kept of it, and its name is not looked at."""
+        query = {"rows": rows, "sheet": sheet, "map": _mapping(columns), "filename": filename}
         told = await self._exchange.ask(
             "POST",
             "devices/{device_id}/lead-imports/preview",
