@@ -11,6 +11,7 @@ from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.runtime import Runtime
 from fleetcast.web.app import create_app
 from tests.api.tenants import Person
+from tests.security.seeding import Tenant, whole_workspace
 from tests.web import visitors
 
 
@@ -19,6 +20,12 @@ async def app(runtime: Runtime) -> AsyncIterator[FastAPI]:
     made = create_app(runtime, (PREFIX, create_api(runtime)))
     async with made.router.lifespan_context(made):
         yield made
+
+
+@pytest.fixture
+async def shop(runtime: Runtime) -> Tenant:
+    """A workspace in which something of everything exists."""
+    return await whole_workspace(runtime)
 
 
 @pytest.fixture

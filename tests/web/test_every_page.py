@@ -1,19 +1,16 @@
 """Every page of a workspace in which something of everything exists, and of one in which nothing does."""
 
 import re
-from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
-from fleetcast.api.app import PREFIX, create_api
 from fleetcast.domain.access import Role
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.runtime import Runtime
-from fleetcast.web.app import create_app
 from tests.api import tenants
-from tests.security.seeding import Tenant, whole_workspace
+from tests.security.seeding import Tenant
 
 PAGES = (
     "/",
@@ -51,18 +48,6 @@ PAGES = (
 )
 FOR_OWNERS = ("/settings/members", "/settings/keys", "/settings/audit")
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/{campaign_id}/edit")
-
-
-@pytest.fixture
-async def app(runtime: Runtime) -> AsyncIterator[FastAPI]:
-    made = create_app(runtime, (PREFIX, create_api(runtime)))
-    async with made.router.lifespan_context(made):
-        yield made
-
-
-@pytest.fixture
-async def shop(runtime: Runtime) -> Tenant:
-    return await whole_workspace(runtime)
 
 
 def is_whole(answer: httpx2.Response) -> bool:

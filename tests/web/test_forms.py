@@ -8,7 +8,6 @@ import pyotp
 import pytest
 from fastapi import FastAPI
 
-from fleetcast.api.app import PREFIX, create_api
 from fleetcast.domain.access import Role
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId, DeviceId, LeadId, MessageId, WorkspaceId
@@ -17,22 +16,9 @@ from fleetcast.runtime import Runtime
 from fleetcast.services import campaigns, devices, leads, messages, suppressions
 from fleetcast.services.accounts import keys, membership
 from fleetcast.services.workspaces import get_workspace
-from fleetcast.web.app import create_app
 from tests.api import tenants
 from tests.campaign_scene import Scene
-from tests.security.seeding import PASSWORD, Tenant, whole_workspace
-
-
-@pytest.fixture
-async def app(runtime: Runtime) -> AsyncIterator[FastAPI]:
-    made = create_app(runtime, (PREFIX, create_api(runtime)))
-    async with made.router.lifespan_context(made):
-        yield made
-
-
-@pytest.fixture
-async def shop(runtime: Runtime) -> Tenant:
-    return await whole_workspace(runtime)
+from tests.security.seeding import PASSWORD, Tenant
 
 
 @pytest.fixture
