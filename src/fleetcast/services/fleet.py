@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
-from fleetcast.services.devices import pause_device, resume_device, set_pace
+from fleetcast.services.devices import pause_device, resume_device
 from fleetcast.services.overview import PEEK, Fleet, fleet_of
 from fleetcast.store import fleet as store
 from fleetcast.store.fleet import FleetRow
@@ -63,19 +63,3 @@ async def pause_devices(
 async def resume_devices(runtime: Runtime, workspace_id: WorkspaceId, device_ids: Sequence[int], *, actor: str) -> int:
     """Let several devices go on; returns how many were paused. Raises NotFound."""
     return sum([await resume_device(runtime, workspace_id, i, actor=actor) for i in _checked(device_ids)])
-
-
-async def pace_devices(
-    runtime: Runtime,
-    workspace_id: WorkspaceId,
-    device_ids: Sequence[int],
-    min_delay: float,
-    max_delay: float,
-    *,
-    actor: str,
-) -> int:
-    """Give several devices a pace, in seconds; returns how many. Raises InvalidInput, NotFound."""
-    wanted = _checked(device_ids)
-    for device_id in wanted:
-        await set_pace(runtime, workspace_id, device_id, min_delay, max_delay, actor=actor)
-    return len(wanted)

@@ -145,7 +145,6 @@ def _environment() -> Environment:
         static=static_url,
         when=when,
         day=day,
-        standing=standing,
         standing_of=standing,
         campaign_bar=campaign_bar,
         fleet_bar=fleet_bar,

@@ -45,42 +45,42 @@ MESSAGE: dict[MessageStatus, tuple[str, str]] = {
     MessageStatus.CANCELLED: ("Cancelled", "end"),
 }
 
-SAID: dict[str, tuple[str, str]] = {
+SAID: dict[str, str | tuple[str, str]] = {
     "device-added": ("The device was added.", "{n} devices were added."),
     "device-paused": ("The device is paused; its messages wait.", "{n} devices are paused; their messages wait."),
     "device-resumed": ("The device goes on.", "{n} devices go on."),
     "device-paced": ("The pace is changed; it holds from the next message on.", "The pace of {n} devices is changed."),
     "device-removed": ("The device was removed. What waited for it is being skipped.", "{n} devices were removed."),
-    "campaign-draft": ("The draft is stored. Check whom it reaches, then launch it.",) * 2,
-    "campaign-edit": ("The changes are stored.",) * 2,
-    "campaign-clone": ("This is the copy: change what differs, then launch it.",) * 2,
-    "campaign-launch": ("The campaign is launched.",) * 2,
-    "campaign-withdraw": ("The start was taken back; the campaign is a draft again.",) * 2,
-    "campaign-pause": ("The campaign is paused. What is on its way arrives.",) * 2,
-    "campaign-resume": ("The campaign goes on.",) * 2,
-    "campaign-cancel": ("The campaign is cancelled. What waited does not leave any more.",) * 2,
+    "campaign-draft": "The draft is stored. Check whom it reaches, then launch it.",
+    "campaign-edit": "The changes are stored.",
+    "campaign-clone": "This is the copy: change what differs, then launch it.",
+    "campaign-launch": "The campaign is launched.",
+    "campaign-withdraw": "The start was taken back; the campaign is a draft again.",
+    "campaign-pause": "The campaign is paused. What is on its way arrives.",
+    "campaign-resume": "The campaign goes on.",
+    "campaign-cancel": "The campaign is cancelled. What waited does not leave any more.",
     "campaign-retry": ("One message is tried again.", "{n} messages are tried again."),
-    "lead-changed": ("What is known of this person is changed.",) * 2,
-    "lead-given": ("It is written down that they agreed.",) * 2,
-    "lead-refused": ("They are never written to again from this workspace.",) * 2,
-    "lead-removed": ("This person is forgotten.",) * 2,
+    "lead-changed": "What is known of this person is changed.",
+    "lead-given": "It is written down that they agreed.",
+    "lead-refused": "They are never written to again from this workspace.",
+    "lead-removed": "This person is forgotten.",
     "doubt-arrived": ("The message counts as sent.", "{n} messages count as sent."),
     "doubt-give-up": ("The message counts as failed, unconfirmed.", "{n} messages count as failed, unconfirmed."),
     "doubt-resend": ("The message goes out again.", "{n} messages go out again."),
-    "me-name": ("Your name is changed.",) * 2,
-    "me-password": ("Your password is changed. Your other sessions are over.",) * 2,
-    "me-second-factor-off": ("The second factor is off.",) * 2,
+    "me-name": "Your name is changed.",
+    "me-password": "Your password is changed. Your other sessions are over.",
+    "me-second-factor-off": "The second factor is off.",
     "me-sessions": ("One other session is over.", "{n} other sessions are over."),
-    "workspace-edit": ("The workspace is changed.",) * 2,
-    "member-role": ("The role is changed; they have to sign in again.",) * 2,
-    "member-removed": ("They are no member any more.",) * 2,
-    "invitation-withdrawn": ("The invitation is withdrawn; its link opens nothing.",) * 2,
-    "key-revoked": ("The key is revoked; it opens nothing any more.",) * 2,
-    "suppression-added": ("This person is never written to again.",) * 2,
-    "suppression-lifted": ("This person may be written to again.",) * 2,
-    "nothing": ("Nothing had to be done.", "Nothing had to be done."),
+    "workspace-edit": "The workspace is changed.",
+    "member-role": "The role is changed; they have to sign in again.",
+    "member-removed": "They are no member any more.",
+    "invitation-withdrawn": "The invitation is withdrawn; its link opens nothing.",
+    "key-revoked": "The key is revoked; it opens nothing any more.",
+    "suppression-added": "This person is never written to again.",
+    "suppression-lifted": "This person may be written to again.",
+    "nothing": "Nothing had to be done.",
 }
-"""What a page says after something was done: a word of the address → for one, and for several."""
+"""What a page says after something was done: a word of the address → the sentence, or that for one and for several."""
 
 REASON: dict[str, str] = {
     Reason.OPT_OUT: "opted out",
@@ -110,10 +110,10 @@ REASON: dict[str, str] = {
 
 def said(word: str, n: int) -> str | None:
     """What was done, in a sentence; None for a word that is none of ours."""
-    if word not in SAID:
-        return None
-    one, many = SAID[word]
-    return one if n == 1 else many.format(n=f"{n:,}")
+    sentence = SAID.get(word)
+    if sentence is None or isinstance(sentence, str):
+        return sentence
+    return sentence[0] if n == 1 else sentence[1].format(n=f"{n:,}")
 
 
 def phone(number: str) -> str:

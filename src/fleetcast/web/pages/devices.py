@@ -10,6 +10,7 @@ from fleetcast.errors import InvalidInput
 from fleetcast.services import devices, fleet, messages
 from fleetcast.services.devices import DEFAULT_MAX_DELAY, DEFAULT_MIN_DELAY
 from fleetcast.web import rendering, words
+from fleetcast.web.fields import seconds
 from fleetcast.web.place import Looking, Managing, Place, Sending
 
 router = APIRouter()
@@ -79,8 +80,8 @@ async def add_device(
             here.workspace.id,
             name,
             region=region.strip().upper() or None,
-            min_delay=_seconds("min_delay", min_delay),
-            max_delay=_seconds("max_delay", max_delay),
+            min_delay=seconds("min_delay", min_delay),
+            max_delay=seconds("max_delay", max_delay),
             actor=here.access.actor,
         )
     except InvalidInput as error:
@@ -155,8 +156,8 @@ async def set_pace(
             here.runtime,
             here.workspace.id,
             DeviceId(device_id),
-            _seconds("min_delay", min_delay),
-            _seconds("max_delay", max_delay),
+            seconds("min_delay", min_delay),
+            seconds("max_delay", max_delay),
             actor=here.access.actor,
         )
     except InvalidInput as error:
@@ -169,10 +170,3 @@ async def remove(here: Managing, device_id: ThisDevice) -> RedirectResponse:
     """Remove it; what waits for it is skipped."""
     await devices.remove_device(here.runtime, here.workspace.id, DeviceId(device_id), actor=here.access.actor)
     return here.to("/devices", "device-removed")
-
-
-def _seconds(field: str, text: str) -> float:
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        raise InvalidInput(field, f"'{text.strip()[:40]}' is no number of seconds") from None

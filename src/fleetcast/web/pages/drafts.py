@@ -11,6 +11,7 @@ from fleetcast.errors import Conflict, InvalidInput, InvalidInputs
 from fleetcast.services import campaigns, devices
 from fleetcast.services.campaigns import CampaignFields, CampaignReport
 from fleetcast.web import rendering
+from fleetcast.web.fields import seconds
 from fleetcast.web.pages.campaigns import SECTION, ThisCampaign
 from fleetcast.web.place import Place, Sending
 
@@ -128,8 +129,8 @@ def _fields(given: dict[str, str], chosen: list[int]) -> CampaignFields:
         "niches": [n for n in given["niches"].split(",") if n.strip()],
         "niche_match": given["niche_match"],
         "target_status": given["target_status"],
-        "min_delay": _seconds("min_delay", given["min_delay"]),
-        "max_delay": _seconds("max_delay", given["max_delay"]),
+        "min_delay": _delay(given, "min_delay"),
+        "max_delay": _delay(given, "max_delay"),
         "schedule": given["schedule"].strip().replace("T", " ") or "now",
         "deadline": given["deadline"],
         "when_offline": given["when_offline"],
@@ -153,13 +154,8 @@ def _allowed(report: CampaignReport, fields: CampaignFields) -> CampaignFields:
     return fields
 
 
-def _seconds(name: str, text: str) -> float | None:
-    if not text.strip():
-        return None
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        raise InvalidInput(name, f"'{text.strip()[:40]}' is no number of seconds") from None
+def _delay(given: dict[str, str], name: str) -> float | None:
+    return seconds(name, given[name]) if given[name].strip() else None
 
 
 def _stored(report: CampaignReport) -> dict[str, str]:

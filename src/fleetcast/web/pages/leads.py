@@ -100,7 +100,6 @@ async def import_page(request: Request, here: Sending, device: Id = None) -> HTM
         every=await devices.list_devices(here.runtime, here.workspace.id),
         device=device,
         latest=latest,
-        watched=None,
     )
 
 

@@ -237,12 +237,12 @@ async def _suppressions(
 async def add_suppression(request: Request, here: Sending, number: Line = "", note: Line = "") -> Response:
     """Somebody asked for no more messages."""
     try:
-        done = await suppressions.add_suppression(
+        await suppressions.add_suppression(
             here.runtime, here.workspace, number, actor=here.access.actor, note=note.strip()
         )
     except InvalidInput as error:
         return await _suppressions(request, here, trouble=error)
-    return here.to("/settings/suppressions", "suppression-added", max(done.skipped, 1))
+    return here.to("/settings/suppressions", "suppression-added")
 
 
 @router.post("/settings/suppressions/lift")

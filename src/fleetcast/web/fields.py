@@ -1,0 +1,11 @@
+"""Texts of forms as values; what cannot be read names its field."""
+
+from fleetcast.errors import InvalidInput
+
+
+def seconds(field: str, text: str) -> float:
+    """A number of seconds, with a point or a comma. Raises InvalidInput."""
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        raise InvalidInput(field, f"'{text.strip()[:40]}' is no number of seconds") from None
