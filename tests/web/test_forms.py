@@ -151,6 +151,25 @@ async def test_a_draft_with_mistakes_names_each_of_them_and_keeps_what_was_typed
     assert "Hello {{ nme }}" in answer.text
 
 
+async def test_a_campaign_for_chosen_devices_is_never_widened_by_an_edit(
+    browser: httpx2.AsyncClient, runtime: Runtime, shop: Tenant
+) -> None:
+    first = int(shop.ids["device_id"])
+    form = {"title": "Few", "body": "Hello", "deadline": "7d"}
+    answer = await send(browser, "/campaigns/new", **form, which="chosen", device=first)
+    campaign = CampaignId(int(re.findall(r"\d+", answer.headers["Location"])[0]))
+    page = (await browser.get(f"/campaigns/{campaign}/edit")).text
+    assert f'value="{first}" checked' in page
+    for mistake in ({"which": "chosen"}, {"which": "all", "device": first}):
+        answer = await send(browser, f"/campaigns/{campaign}/edit", **form, **mistake)
+        assert answer.status_code == 422
+        assert "device" in alert(answer).lower()
+    report = await campaigns.show_campaign(runtime, shop.workspace, campaign)
+    assert report.campaign.device_ids == (first,)
+    await done(browser, f"/campaigns/{campaign}/edit", **form, which="all")
+    assert (await campaigns.show_campaign(runtime, shop.workspace, campaign)).campaign.device_ids is None
+
+
 async def test_what_is_no_longer_possible_is_said_on_the_campaigns_page(
     browser: httpx2.AsyncClient, shop: Tenant
 ) -> None:

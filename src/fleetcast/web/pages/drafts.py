@@ -33,6 +33,7 @@ _FRESH = {
     "deadline": "7d",
     "when_offline": "wait",
     "media": "",
+    "which": "all",
 }
 _WHILE_RUNNING = ("title", "min_delay", "max_delay", "deadline")
 
@@ -49,6 +50,7 @@ async def _given(
     deadline: Line = "",
     when_offline: Line = "wait",
     media: Line = "",
+    which: Line = "all",
 ) -> dict[str, str]:
     return {
         "title": title,
@@ -62,6 +64,7 @@ async def _given(
         "deadline": deadline,
         "when_offline": when_offline,
         "media": media,
+        "which": which,
     }
 
 
@@ -136,8 +139,13 @@ def _fields(given: dict[str, str], chosen: list[int]) -> CampaignFields:
         "when_offline": given["when_offline"],
         "media": given["media"].strip() or None,
     }
-    if chosen:
+    # Said twice: boxes that are lost on the way, or devices that were removed, must not widen a campaign to all.
+    if given["which"] == "chosen":
         fields["device_ids"] = chosen
+    elif chosen:
+        raise InvalidInput(
+            "devices", "some are chosen, and all are asked for: say 'only the chosen ones', or choose none"
+        )
     else:
         fields["devices"] = []
     return fields
@@ -173,6 +181,7 @@ def _stored(report: CampaignReport) -> dict[str, str]:
         "deadline": f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours * 60:g}m",
         "when_offline": c.when_offline.value,
         "media": report.content.media_sha256 or "",
+        "which": "all" if c.device_ids is None else "chosen",
     }
 
 

@@ -18,6 +18,8 @@
     document.querySelector(event.target.dataset.preview).textContent = event.target.value || "The text appears here.";
   });
   document.addEventListener("change", (event) => {
+    const which = event.target.name === "device" && event.target.form?.elements.which;
+    if (which && event.target.checked) which.value = "chosen"; // who picks one means the picked ones
     if (!event.target.matches("[data-all]")) return;
     const boxes = event.target.closest("form").querySelectorAll("input[type=checkbox][name]");
     for (const box of boxes) box.checked = event.target.checked;
