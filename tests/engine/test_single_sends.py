@@ -54,7 +54,8 @@ async def test_it_reaches_the_person_once_and_its_receipts_come_back(fleet: Flee
 
     await until(read)
     story = await show_message(fleet.runtime, fleet.workspace.id, message.id)
-    assert (story.message.status, story.message.resolution, len(story.attempts)) == ("sent", "answer", 1)
+    assert (story.message.status, len(story.attempts)) == ("sent", 1)
+    assert story.message.resolution in ("answer", "receipt"), "a receipt that overtakes the answer is proof as well"
     assert (await fleet.judge()).accepted == 1
     await all_promises_hold(fleet)
 
