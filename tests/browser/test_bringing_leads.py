@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import add_device
-from fleetcast.services.leads import list_leads
+from fleetcast.services.lead_search import page_of_leads
 from tests.api.tenants import Person
 from tests.browser.chromium import Chromium, Page
 from tests.web.visitors import SESSION
@@ -50,7 +51,7 @@ async def test_a_file_is_looked_at_mapped_imported_and_its_bad_rows_are_named(
         await page.until("document.querySelector('.st.k-ok') && location.pathname.startsWith('/leads/imports/')")
         assert "Line 4" in await page.run("document.querySelector('main').textContent")
         assert [c for c in page.complaints if "422" not in c] == [], "the first look found no phone column"
-    found, _ = await list_leads(runtime, workspace)
+    found = (await page_of_leads(runtime, workspace, LeadFilter())).leads
     assert sorted((s.lead.phone, s.lead.name) for s in found) == [("+60123456781", "Aminah"), ("+60123456782", "Ben")]
     assert all(not s.lead.attributes for s in found)
 

@@ -25,12 +25,23 @@ PAGES = (
     "/devices",
     "/devices?q=first&state=online",
     "/devices?q=nothing like it",
+    "/devices?view=cards",
+    "/devices/names?of=first",
     "/devices/{device_id}",
     "/leads",
+    "/leads?q=mark",
+    "/leads?q=6019",
+    "/leads?key=city&value=nowhere&out=no&standing=customer",
+    "/leads?columns=city&choose=1",
+    "/leads/more",
     "/leads?niche=none&consent=given",
     "/leads/import",
     "/leads/imports/{import_id}",
     "/leads/{lead_id}",
+    "/bulk",
+    "/bulk?things=devices",
+    "/bulk/{edit_id}",
+    "/bulk/{edit_id}/now",
     "/messages",
     "/messages?campaign={campaign_id}&status=sent",
     "/messages?device={device_id}",
@@ -52,7 +63,8 @@ FOR_OPERATORS = ("/campaigns/new", "/campaigns/{campaign_id}/edit")
 
 def is_whole(answer: httpx2.Response) -> bool:
     text = answer.text
-    return answer.status_code == 200 and ("/now" in answer.url.path or text.rstrip().endswith("</html>"))
+    piece = answer.url.path.endswith(("/now", "/more", "/names"))
+    return answer.status_code == 200 and (piece or text.rstrip().endswith("</html>"))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -35,10 +35,13 @@ from fleetcast.web.address import listen
 from fleetcast.web.live import Live
 from fleetcast.web.pages import (
     account,
+    bulk,
     campaigns,
+    device_changes,
     devices,
     drafts,
     invitation,
+    lead_list,
     leads,
     messages,
     overview,
@@ -55,7 +58,22 @@ STOP_WITHIN = 5
 """Seconds open requests get to end once the process stops."""
 FORM_BYTES = 64 * 1024
 """What a form may have: it is read before anybody knows who sends it."""
-PAGES = (overview, drafts, campaigns, leads, devices, messages, settings, account, sign_in, invitation, probes)
+PAGES = (
+    overview,
+    drafts,
+    campaigns,
+    lead_list,
+    leads,
+    bulk,
+    device_changes,
+    devices,
+    messages,
+    settings,
+    account,
+    sign_in,
+    invitation,
+    probes,
+)
 
 
 class _Forever(StaticFiles):
