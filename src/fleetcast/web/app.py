@@ -112,6 +112,8 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
     if api is not None:
         app.router.routes.append(_Whole(api[0], api[1], name="api"))
+        refuse = door.readers_to_sign_in(f"{api[0]}/docs", api[1].exception_handlers[FleetcastError])
+        api[1].add_exception_handler(Unauthenticated, refuse)
     pages = APIRouter(max_body_size=FORM_BYTES)
     for page in PAGES:
         pages.include_router(page.router)
