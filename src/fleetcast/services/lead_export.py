@@ -132,7 +132,7 @@ async def _begin(runtime: Runtime, workspace_id: WorkspaceId, wanted: LeadFilter
         if wanted.device_id is not None:
             device = await lead_merge.destination(connection, workspace_id, wanted.device_id)
             if device is None:
-                raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
+                raise NotFound("There is no such device in this workspace.")
             subject = device.name
         narrowed = [name for name in wanted.named if name != "device_id"]
         facts = {"narrowed_by": narrowed} if narrowed else None
