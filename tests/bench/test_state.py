@@ -23,7 +23,8 @@ SELECT (SELECT count(*) FROM broadcast_messages b LEFT JOIN leads l
     ON (d.workspace_id, d.id) = (l.workspace_id, l.device_id) WHERE d.id IS NULL)
   + (SELECT count(*) FROM inbox i LEFT JOIN devices d
     ON (d.workspace_id, d.id) = (i.workspace_id, i.device_id) WHERE d.id IS NULL)
-  + (SELECT count(*) FROM message_attempts a LEFT JOIN broadcast_messages b ON b.id = a.message_id WHERE b.id IS NULL)"""
+  + (SELECT count(*) FROM message_attempts a LEFT JOIN broadcast_messages b
+    ON b.id = a.message_id WHERE b.id IS NULL)"""
 """Rows whose keys lead nowhere: none were asked while they were written."""
 INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
 
@@ -49,7 +50,11 @@ async def test_every_promise_holds_in_it_and_nothing_is_left_switched_off(runtim
             made.largest_campaign,
         )
     assert counted is not None
-    assert [counted[name] for name in ("devices", "leads", "campaigns")] == [large.devices, large.leads, large.campaigns]
+    assert [counted[name] for name in ("devices", "leads", "campaigns")] == [
+        large.devices,
+        large.leads,
+        large.campaigns,
+    ]
     assert counted["messages"] >= 0.9 * large.messages
     assert counted["statuses"] >= 6
     assert counted["largest"] == large.leads
