@@ -49,7 +49,11 @@ async def test_every_promise_holds_in_it_and_nothing_is_left_switched_off(runtim
             made.largest_campaign,
         )
     assert counted is not None
-    assert [counted[name] for name in ("devices", "leads", "campaigns")] == [large.devices, large.leads, large.campaigns]
+    assert [counted[name] for name in ("devices", "leads", "campaigns")] == [
+        large.devices,
+        large.leads,
+        large.campaigns,
+    ]
     assert counted["messages"] >= 0.9 * large.messages
     assert counted["statuses"] >= 6
     assert counted["largest"] == large.leads
