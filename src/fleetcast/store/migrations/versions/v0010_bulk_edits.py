@@ -5,7 +5,7 @@ leads are looked up by name, and what people decided about one thing.
 from alembic import op
 
 revision = "0010"
-down_revision = "0006"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
