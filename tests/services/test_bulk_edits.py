@@ -242,7 +242,7 @@ async def test_another_workspaces_change_is_not_there(scene: Scene, runtime: Run
         )
     for ask in (get_edit, stop_edit, undo_edit):
         with pytest.raises(NotFound):
-            await ask(runtime, other, edit.id, **({} if ask is get_edit else {"actor": ACTOR}))  # type: ignore[operator]
+            await ask(runtime, other, edit.id, **({} if ask is get_edit else {"actor": ACTOR}))
 
 
 # -- devices
