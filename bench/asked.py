@@ -20,6 +20,8 @@ LEFT_OUT: Mapping[str, str] = {
     "/events": "a stream",
     "/leads/export": "streams every lead; lead_export_rows_per_s measures it",
     "/leads/imports/{import_id}/rejected": "a file of a day",
+    "/messages/export": "streams every message",
+    "/campaigns/{campaign_id}/summary": "counts every lead by the planner's own rule, for as long as that takes",
     "/sign-in": "for who is not signed in",
     "/sign-in/code": "for who is not signed in",
     "/invitations/{token}": "for who is not signed in",
@@ -31,6 +33,8 @@ LEFT_OUT: Mapping[str, str] = {
     f"{PREFIX}/workspaces": "for people, not for keys",
     f"{PREFIX}/leads/export": "streams every lead",
     f"{PREFIX}/lead-imports/{{import_id}}/rejected": "a file of a day",
+    f"{PREFIX}/messages/export": "streams every message",
+    f"{PREFIX}/campaigns/{{campaign_id}}/audience": "counts every lead by the planner's own rule, at most 30 s",
 }
 """Routes that are not asked for, and why."""
 

@@ -13,7 +13,7 @@ from random import Random
 
 from PIL import Image
 
-from bench.asked import Ask, Pool, everything
+from bench.asked import LEFT_OUT, Ask, Pool, everything
 from bench.browsers import HOST, Door, visit
 from bench.figures import judge, percentile
 from bench.outcome import Order, Outcome
@@ -60,7 +60,7 @@ POOL: Mapping[str, str] = {
     "number": "SELECT recipient FROM suppressions WHERE workspace_id = $1 ORDER BY random()",
     "user_id": "SELECT user_id FROM members WHERE workspace_id = $1",
     "sha256": "SELECT sha256 FROM media WHERE workspace_id = $1",
-    "invitation_id": "SELECT id FROM invitations WHERE workspace_id = $1",
+    "invitation_id": "SELECT id FROM invitations WHERE workspace_id = $1 AND ended_at IS NULL",
     "key_id": "SELECT id FROM api_keys WHERE workspace_id = $1",
 }
 """By the name of a parameter; $1 is the workspace."""
@@ -180,6 +180,7 @@ def judged(times: dict[str, list[float]], order: Order, sent: int, skipped: list
             "slowest_api": slowest(of_api=True),
             "sent_meanwhile": sent,
             "not_asked": skipped,
+            "left_out": dict(LEFT_OUT),
         },
     )
 

@@ -56,7 +56,7 @@ async def test_every_promise_holds_in_it_and_nothing_is_left_switched_off(runtim
         large.campaigns,
     ]
     assert counted["messages"] >= 0.9 * large.messages
-    assert counted["statuses"] >= 6
+    assert counted["statuses"] >= 5
     assert counted["largest"] == large.leads
 
 

@@ -125,7 +125,7 @@
   part("check").addEventListener("click", () => attempt(() => send(address("/check", { consent: consent() }), ({ counts, problems }) => {
     facts(part("counts"), [["Rows", counts.rows], ["New leads", counts.added], ["Leads changed", counts.merged], ["Leads already so", counts.unchanged],
       ["Rows of one person, made one", counts.duplicates], ["Rows refused", counts.rejected]].map(([word, n]) => [word, whole(n)]));
-    part("verdict").textContent = counts.rejected ? `${whole(counts.rejected)} rows would be refused; the others go in.` : "Every row goes in.";
+    part("verdict").textContent = counts.rejected ? `${whole(counts.rejected)} ${counts.rejected === 1 ? "row" : "rows"} would be refused; the others go in.` : "Every row goes in.";
     part("problems").replaceChildren(...problems.map(({ line, column, reason }) => {
       const row = document.createElement("tr");
       row.append(cell(line, "r num"), cell(column), cell(reason));
