@@ -63,6 +63,8 @@ class Intake:
                 self.dropped_nudges = ears.dropped
                 if not told:
                     continue
+                if told.get("devices"):
+                    self._roster.ordered.set()
                 await self._refresh(told.get("devices", []), told.get("campaigns", []))
 
     async def _refresh(self, devices: list[int], campaigns: list[int]) -> None:

@@ -80,7 +80,9 @@ async def run_sender(
         loops = Supervisor("sender", patience=PATIENCE_SECONDS)
         Presence(runtime, loops, "sender", sender.name, sender.figures)
         for kind, transport in using.items():
-            loops.add(f"inbox {kind}", Inbox(runtime, transport, install, sender.session_lost).run)
+            loops.add(
+                f"inbox {kind}", Inbox(runtime, transport, install, sender.session_lost, sender.pairings.hear).run
+            )
         loops.add("leases", sender.leases.run, stage=1)
         loops.add("results", sender.results.run, stage=2)
         intake = {
@@ -88,6 +90,7 @@ async def run_sender(
             "hints": sender.intake.read_hints,
             "nudges": sender.intake.follow_nudges,
             "asks": sender.intake.ask,
+            "pairings": sender.pairings.run,
             "claims": sender.claim,
         }
         for name, loop in intake.items():

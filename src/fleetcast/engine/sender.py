@@ -21,6 +21,7 @@ from fleetcast.engine.counters import SenderCounters
 from fleetcast.engine.intake import Intake
 from fleetcast.engine.lanes import Lane, Lanes, Start
 from fleetcast.engine.leases import Leases
+from fleetcast.engine.pairings import Pairings
 from fleetcast.engine.presence import process_name
 from fleetcast.engine.results import Results
 from fleetcast.engine.roster import Roster
@@ -67,6 +68,7 @@ class Sender:
         self._hints = HintReader(runtime.redis, runtime.keys)
         self.roster = Roster(runtime.db, self._lanes, transports, spool)
         self.intake = Intake(runtime, self.roster, self.leases, self._hints)
+        self.pairings = Pairings(runtime, self.roster, transports)
         self._last_result: dict[int, int] = {}
         """Shard that is being given back → how many results there were when its last attempt had ended."""
         self._due = self.roster.due

@@ -6,6 +6,7 @@
 | `{prefix}:asks` | stream of free room, senders to dispatchers | trimmed by length |
 | `{prefix}:nudge:{who}` | pub/sub channel | none |
 | `{prefix}:live` | pub/sub channel | none |
+| `{prefix}:pairing:{device}` | the newest code of a pairing, as JSON | as long as the code is valid |
 | `{prefix}:limits:…` | counts of HTTP requests, named by the library `limits` | two minutes |
 """
 
@@ -34,6 +35,10 @@ class Keys:
     def nudge(self, who: str) -> str:
         """Channel that wakes a kind of loop."""
         return f"{self.prefix}:nudge:{who}"
+
+    def pairing(self, device: int) -> str:
+        """The code that links a phone to a device; a secret."""
+        return f"{self.prefix}:pairing:{device}"
 
     @property
     def rate_limits(self) -> str:

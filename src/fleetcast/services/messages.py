@@ -14,15 +14,19 @@ from fleetcast.store.messages import AttemptRow, EvidenceRow, MessageRow, Wanted
 __all__ = [
     "LARGEST_PAGE",
     "LAST_ID",
+    "DeviceMessages",
     "MessagePage",
     "MessageRow",
     "Story",
     "TimelineEntry",
     "list_messages",
+    "of_device",
     "show_message",
 ]
 
 LARGEST_PAGE = 1_000
+OF_DEVICE = 20
+"""Messages of a device's queue, and as many of its history, that a glance shows."""
 LAST_ID = 2**63 - 1
 """The largest number that a message can have."""
 
@@ -36,6 +40,16 @@ class MessagePage:
     messages: list[MessageRow]
     next: str | None
     """Hand it back as `after`; None: this was the last page."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessages:
+    """A device's own queue and history, as far as one looks at them at a glance."""
+
+    following: list[MessageRow]
+    """What it sends next, about in its order."""
+    latest: list[MessageRow]
+    """The newest ones that wait no more, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,14 @@ async def list_messages(
         return MessagePage(found, None)
     last = found[limit - 1]
     return MessagePage(found[:limit], last.recipient if by_recipient else str(last.id))
+
+
+async def of_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId) -> DeviceMessages:
+    """What the device sends next, and what became of the latest ones."""
+    async with runtime.db.transaction() as connection, messages.time_limit(connection):
+        following = await messages.next_of_device(connection, workspace_id, device_id, OF_DEVICE)
+        latest = await messages.latest_of_device(connection, workspace_id, device_id, OF_DEVICE)
+    return DeviceMessages(following, latest)
 
 
 def _position(after: str | None) -> int:
