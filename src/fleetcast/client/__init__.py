@@ -12,7 +12,7 @@ of the rest of Fleetcast and can be used from another machine.
 
 from fleetcast.client.audit import Entry
 from fleetcast.client.campaigns import Audience, Campaign, CampaignDetails, Counts
-from fleetcast.client.devices import Device
+from fleetcast.client.devices import Device, LoggedOut, Pairing, PairingCode, ShownPairing
 from fleetcast.client.errors import (
     ApiError,
     ClientError,
@@ -86,6 +86,7 @@ __all__ = [
     "LeadImport",
     "LeadImportDetails",
     "LeadsAdded",
+    "LoggedOut",
     "MadeInvitation",
     "MadeKey",
     "Me",
@@ -98,6 +99,8 @@ __all__ = [
     "Overview",
     "Page",
     "Pages",
+    "Pairing",
+    "PairingCode",
     "Preview",
     "PreviewedLead",
     "PreviewedRow",
@@ -105,6 +108,7 @@ __all__ = [
     "Resources",
     "RowProblem",
     "ServerFault",
+    "ShownPairing",
     "StoredMedia",
     "Suppressed",
     "Suppression",
