@@ -31,6 +31,8 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "POST /campaigns/{campaign_id}/edit": lambda t: {"data": a_campaign(t)},
     "POST /devices": lambda t: {"data": {"name": f"{t.mark} third", "min_delay": "10", "max_delay": "30"}},
     "POST /devices/actions/{action}": lambda t: {"data": {"device": str(t.ids["device_id"])}},
+    "POST /devices/{device_id}/pair": lambda t: {"data": {"how": "qr"}},
+    "POST /devices/{device_id}/test": lambda t: {"data": {"to": f"{t.number}778", "text": f"{t.mark} text"}},
     "POST /devices/{device_id}/pace": lambda t: {"data": {"min_delay": "20", "max_delay": "40"}},
     "POST /leads/{lead_id}": lambda t: {"data": {"name": f"{t.mark} again"}},
     "POST /leads/{lead_id}/consent": lambda t: {"data": {"said": "refused", "source": "on the telephone"}},

@@ -26,6 +26,10 @@ PAGES = (
     "/devices?q=first&state=online",
     "/devices?q=nothing like it",
     "/devices/{device_id}",
+    "/devices/{device_id}?test={message_id}",
+    "/devices/{device_id}/pair",
+    "/devices/{device_id}/pair/now?phase=linked",
+    "/devices/{device_id}/test/{message_id}",
     "/leads",
     "/leads?niche=none&consent=given",
     "/leads/import",
@@ -47,12 +51,16 @@ PAGES = (
     "/me",
 )
 FOR_OWNERS = ("/settings/members", "/settings/keys", "/settings/audit")
-FOR_OPERATORS = ("/campaigns/new", "/campaigns/{campaign_id}/edit")
+FOR_OPERATORS = ("/campaigns/new", "/campaigns/{campaign_id}/edit", "/devices/{device_id}/pair")
+PARTS = ("/now", "/test/")
+"""What stands in addresses of pieces of pages."""
 
 
 def is_whole(answer: httpx2.Response) -> bool:
     text = answer.text
-    return answer.status_code == 200 and ("/now" in answer.url.path or text.rstrip().endswith("</html>"))
+    return answer.status_code == 200 and (
+        any(part in answer.url.path for part in PARTS) or text.rstrip().endswith("</html>")
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)

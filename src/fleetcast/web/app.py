@@ -42,9 +42,11 @@ from fleetcast.web.pages import (
     leads,
     messages,
     overview,
+    pairing,
     probes,
     settings,
     sign_in,
+    trials,
 )
 from fleetcast.web.reading import ReadingConnection
 from fleetcast.web.shield import HEADERS, Shield, is_loopback
@@ -55,7 +57,21 @@ STOP_WITHIN = 5
 """Seconds open requests get to end once the process stops."""
 FORM_BYTES = 64 * 1024
 """What a form may have: it is read before anybody knows who sends it."""
-PAGES = (overview, drafts, campaigns, leads, devices, messages, settings, account, sign_in, invitation, probes)
+PAGES = (
+    overview,
+    drafts,
+    campaigns,
+    leads,
+    devices,
+    pairing,
+    trials,
+    messages,
+    settings,
+    account,
+    sign_in,
+    invitation,
+    probes,
+)
 
 
 class _Forever(StaticFiles):

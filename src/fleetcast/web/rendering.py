@@ -149,6 +149,7 @@ def _environment() -> Environment:
         campaign_bar=campaign_bar,
         fleet_bar=fleet_bar,
         device_words=words.DEVICE,
+        device_next=words.NEXT,
         campaign_words=words.CAMPAIGN,
         message_words=words.MESSAGE,
         peek=PEEK,

@@ -45,12 +45,29 @@ MESSAGE: dict[MessageStatus, tuple[str, str]] = {
     MessageStatus.CANCELLED: ("Cancelled", "end"),
 }
 
+NEXT: dict[DeviceState, str] = {
+    DeviceState.UNPAIRED: "No phone is linked to it, so nothing leaves. Pair it to begin.",
+    DeviceState.PAIRING: "A code is shown until a phone takes it.",
+    DeviceState.CONNECTING: "What waits for it leaves as soon as it is online.",
+    DeviceState.ONLINE: "",
+    DeviceState.OFFLINE: "It connects again by itself; what waits for it leaves then.",
+    DeviceState.RESTRICTED: "WhatsApp lets it answer, and begin nothing new until then.",
+    DeviceState.LOGGED_OUT: "Its messages wait until it is paired again, or their time is over.",
+    DeviceState.BANNED: "WhatsApp closed this number: ask for a review on its phone, or pair another phone.",
+}
+"""What follows from a device's state, and what to do."""
+
 SAID: dict[str, str | tuple[str, str]] = {
     "device-added": ("The device was added.", "{n} devices were added."),
     "device-paused": ("The device is paused; its messages wait.", "{n} devices are paused; their messages wait."),
     "device-resumed": ("The device goes on.", "{n} devices go on."),
     "device-paced": ("The pace is changed; it holds from the next message on.", "The pace of {n} devices is changed."),
     "device-removed": ("The device was removed. What waited for it is being skipped.", "{n} devices were removed."),
+    "device-logged-out": (
+        "The device is logged out. One message waits until it is paired again.",
+        "The device is logged out. {n} messages wait until it is paired again.",
+    ),
+    "pairing-cancelled": "Nobody waits for a phone any more.",
     "campaign-draft": "The draft is stored. Check whom it reaches, then launch it.",
     "campaign-edit": "The changes are stored.",
     "campaign-clone": "This is the copy: change what differs, then launch it.",
