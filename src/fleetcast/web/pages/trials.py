@@ -1,49 +1,55 @@
-"""A test message from one device to one number, and its life until it is sent or is not.
-
-It is a single message like any other: the same queue, pace and consent. Separate from `devices` because its part of
-the page is asked for again and again.
-"""
+"""A test of a campaign to a number of one's own: its form stands on the campaign's page, which then shows its life."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import HTMLResponse, Response
 
-from fleetcast.domain.content import LONGEST_BODY
-from fleetcast.domain.identifiers import DeviceId, MessageId
+from fleetcast.domain.identifiers import CampaignId, MessageId
 from fleetcast.errors import InvalidInput
 from fleetcast.services import messages
-from fleetcast.services.single_sends import SingleSend, send_message
+from fleetcast.services.trials import send_test
 from fleetcast.web import rendering
-from fleetcast.web.pages.devices import ThisDevice, device_page
+from fleetcast.web.pages.campaigns import ThisCampaign, Trial, campaign_page
 from fleetcast.web.place import Looking, Sending
 
 router = APIRouter()
 
-ThisMessage = Annotated[int, Path(alias="message_id", ge=1, le=2**63 - 1)]
+Field = Annotated[str, Form(max_length=100)]
 
 
-@router.post("/devices/{device_id}/test")
-async def send_test(
+@router.post("/campaigns/{campaign_id}/test")
+async def send(
     request: Request,
     here: Sending,
-    device_id: ThisDevice,
-    to: Annotated[str, Form(max_length=100)] = "",
-    text: Annotated[str, Form(max_length=LONGEST_BODY)] = "",
+    campaign_id: ThisCampaign,
+    to: Field = "",
+    device: Annotated[int, Form(ge=0, le=2**63 - 1)] = 0,
+    reader: Field = "",
+    once: Field = "",
 ) -> Response:
-    """Send it; the page then shows what becomes of it."""
-    asked = SingleSend(DeviceId(device_id), to, text)
+    """Send what one of its people would read to the number."""
     try:
-        made = await send_message(here.runtime, here.workspace.id, asked, actor=here.access.actor)
+        sent = await send_test(
+            here.runtime,
+            here.workspace.id,
+            CampaignId(campaign_id),
+            to=to,
+            device_id=device,
+            reader=reader,
+            once=once or None,
+            actor=here.access.actor,
+        )
     except InvalidInput as error:
-        return await device_page(request, here, DeviceId(device_id), testing={"to": to, "text": text}, trouble=error)
-    return here.to(f"/devices/{device_id}", test=made.id)
+        trial = Trial(to, device, reader, error)
+        return await campaign_page(request, here, CampaignId(campaign_id), trouble=error, trial=trial)
+    return here.to(f"/campaigns/{campaign_id}", tried=sent.id)
 
 
-@router.get("/devices/{device_id}/test/{message_id}")
-async def show_test(here: Looking, device_id: ThisDevice, message_id: ThisMessage) -> HTMLResponse:
-    """How far is it?"""
-    story = await messages.show_message(
-        here.runtime, here.workspace.id, MessageId(message_id), device_id=DeviceId(device_id)
-    )
-    return rendering.part("parts/trial.html", here, story=story)
+@router.get("/campaigns/{campaign_id}/tests/{message_id}")
+async def life(
+    here: Looking, campaign_id: ThisCampaign, message_id: Annotated[int, Path(ge=1, le=2**63 - 1)]
+) -> HTMLResponse:
+    """Where is the test now? The page asks again until it is settled."""
+    story = await messages.show_message(here.runtime, here.workspace.id, MessageId(message_id))
+    return rendering.part("parts/test.html", here, campaign_id=campaign_id, test=story.message)
