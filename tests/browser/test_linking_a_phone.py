@@ -56,6 +56,7 @@ async def test_a_device_is_added_paired_by_its_picture_tested_logged_out_and_pai
         await expect(page.locator("#trial")).to_contain_text(re.compile(r"(Sent|Delivered|Read) to \+60 12-345 6789"))
         await expect(page.locator("#trial[hx-get]")).to_have_count(0)
 
+        await page.reload()
         await page.get_by_role("button", name="Log out…").click()
         await expect(page.locator("#log-out")).to_contain_text("No message waits for it.")
         await page.locator("#log-out").get_by_role("button", name="Log out").press("Enter")
