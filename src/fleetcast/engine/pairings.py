@@ -92,8 +92,7 @@ class Pairings:
 
     async def _link(self, wanted: Iterable[LinkOrder]) -> None:
         orders = {w.device: w for w in wanted}
-        for device in self._under_way.keys() - orders.keys():
-            await self._stop(device)
+        await asyncio.gather(*map(self._stop, self._under_way.keys() - orders.keys()))
         for device, order in orders.items():
             kind = TransportKind(order.transport)
             if self._under_way.get(device) == (kind, order.order):
@@ -125,8 +124,9 @@ class Pairings:
 
     async def _publish(self) -> None:
         now = asyncio.get_running_loop().time()
-        for device, (code, ends) in list(self._shown.items()):
-            if ends <= now:
-                del self._shown[device]
-            elif self._codes is not None:
-                await self._codes.publish(device, replace(code, valid_for=ends - now))
+        self._shown = {device: shown for device, shown in self._shown.items() if shown[1] > now}
+        if self._codes is not None:  # all at once: a Redis that does not answer takes its time with each
+            told = [
+                self._codes.publish(d, replace(code, valid_for=ends - now)) for d, (code, ends) in self._shown.items()
+            ]
+            await asyncio.gather(*told)
