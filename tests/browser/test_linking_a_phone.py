@@ -68,7 +68,7 @@ async def test_a_device_is_added_paired_by_its_picture_tested_logged_out_and_pai
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-async def test_f26_on_a_telephone_in_both_themes_the_code_renews_itself_and_is_read(
+async def test_f35_on_a_telephone_in_both_themes_the_code_renews_itself_and_is_read(
     desk: Desk, fleet: Fleet, operator: Person, dark: bool
 ) -> None:
     device = await fleet.device()

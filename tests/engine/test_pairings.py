@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleetcast.domain.device import DeviceState
+from fleetcast.domain.identifiers import Phone
 from fleetcast.domain.pairing import Code, CodeKind
 from fleetcast.engine.pairings import OTHER_KEY
 from fleetcast.engine.processes import run_scheduler, run_sender
@@ -92,7 +93,7 @@ async def test_f36_it_is_logged_out_paired_again_by_phone_code_and_sends(runtime
             assert (await look(runtime, device)).device.state is STATE.LOGGED_OUT
 
 
-async def test_a_logout_on_the_phone_is_told_with_its_reason_and_not_fought(runtime: Runtime, fleet: Fleet) -> None:
+async def test_f44_a_logout_on_the_phone_is_told_with_its_reason_and_not_fought(runtime: Runtime, fleet: Fleet) -> None:
     device = await unpaired(runtime, fleet.workspace.id)
     await start(runtime, device)
     await shown(runtime, device)
@@ -107,7 +108,7 @@ async def test_a_logout_on_the_phone_is_told_with_its_reason_and_not_fought(runt
     await shown(runtime, device)
 
 
-async def test_f26_codes_renew_themselves_and_end_with_a_reason(runtime: Runtime, fleet: Fleet) -> None:
+async def test_f35_codes_renew_themselves_and_end_with_a_reason(runtime: Runtime, fleet: Fleet) -> None:
     device = await unpaired(runtime, fleet.workspace.id)
     async with SimulatorControl(runtime.simulator_socket) as simulator:
         await simulator.behave(code_seconds=0.4, codes=4)
@@ -117,6 +118,40 @@ async def test_f26_codes_renew_themselves_and_end_with_a_reason(runtime: Runtime
         assert first.text != second.text
         ended = (await is_in(runtime, device, STATE.UNPAIRED)).device
     assert ended.state_reason == "no phone took a code in time"
+
+
+async def test_f26_devices_that_are_paired_at_the_same_time_each_get_their_own_phone(
+    runtime: Runtime, fleet: Fleet
+) -> None:
+    devices = [await unpaired(runtime, fleet.workspace.id, name) for name in ("One", "Two", "Three")]
+    for device in devices:
+        await start(runtime, device)
+    codes = [await shown(runtime, device) for device in devices]
+    assert len({code.text for code in codes}) == 3
+    async with SimulatorControl(runtime.simulator_socket) as simulator:
+        phones = [Phone(f"+6012345678{n}") for n in range(3)]
+        for n in (2, 0):
+            assert await simulator.take_code(codes[n].text, phones[n]) == devices[n].id
+    for n in (2, 0):
+        assert (await is_in(runtime, devices[n], STATE.ONLINE)).device.phone == phones[n]
+    assert (await look(runtime, devices[1])).under_way, "and nobody's is ended by another's"
+    assert (await look(runtime, devices[1])).device.phone is None
+
+
+async def test_f35_a_device_that_was_cut_off_is_back_without_a_code(runtime: Runtime, fleet: Fleet) -> None:
+    device = await unpaired(runtime, fleet.workspace.id)
+    await start(runtime, device)
+    await shown(runtime, device)
+    await pairing.play_the_phone(runtime, fleet.workspace.id, device.id)
+    before = (await is_in(runtime, device, STATE.ONLINE)).device
+    async with SimulatorControl(runtime.simulator_socket) as simulator:
+        await simulator.disconnect(device.id)
+        cut = (await is_in(runtime, device, STATE.OFFLINE)).device
+        await simulator.bring_back(device.id)
+    back = (await is_in(runtime, device, STATE.ONLINE)).device
+    for now in (cut, back):
+        assert (now.phone, now.jid, now.lid) == (before.phone, before.jid, before.lid)
+    assert (await look(runtime, device)).order == 1, "nobody had to pair it"
 
 
 async def test_a_redis_that_was_emptied_shows_the_code_again(runtime: Runtime, fleet: Fleet) -> None:
