@@ -17,6 +17,7 @@ from fleetcast.domain.device import TransportKind
 from fleetcast.embedded.data_directory import node_id
 from fleetcast.engine import inbox
 from fleetcast.engine.dispatcher import Dispatcher
+from fleetcast.engine.historian import Historian
 from fleetcast.engine.inbox import Inbox
 from fleetcast.engine.planner import Planner
 from fleetcast.engine.presence import PATIENCE_SECONDS, Presence
@@ -102,7 +103,7 @@ async def run_sender(
 async def run_scheduler(
     runtime: Runtime, *, transports: Transports | None = None, stop: asyncio.Event | None = None
 ) -> None:
-    """Planner, dispatcher, sweeper, reconciler and retention until SIGTERM or SIGINT, or until `stop`."""
+    """Planner, dispatcher, sweeper, reconciler, historian and retention until SIGTERM or SIGINT, or until `stop`."""
     install = await _install(runtime)
     using = build_transports(runtime) if transports is None else transports
     for transport in using.values():
@@ -110,6 +111,7 @@ async def run_scheduler(
     try:
         planner, dispatcher = Planner(runtime), Dispatcher(runtime)
         sweeper = Sweeper(runtime, {kind: t.grace for kind, t in using.items()})
+        historian = Historian(runtime)
 
         def figures() -> dict[str, float]:
             return {
@@ -118,6 +120,7 @@ async def run_scheduler(
                 "dispatches": dispatcher.statements,
                 "sweeps": sweeper.rounds,
                 "orphans": sweeper.orphans,
+                "history_looks": historian.looks,
                 "dropped:asks": dispatcher.dropped_asks,
                 "dropped:nudges": planner.dropped_nudges + dispatcher.dropped_nudges + sweeper.dropped_nudges,
             }
@@ -127,6 +130,7 @@ async def run_scheduler(
         loops.add("reconciler", Reconciler(runtime, using).run)
         loops.add("evidence", partial(inbox.settle, runtime, install))
         loops.add("sweeper", sweeper.run)
+        loops.add("historian", historian.run)
         loops.add("retention", Retention(runtime).run)
         loops.add("fill", dispatcher.fill)
         loops.add("recount", dispatcher.recount)
