@@ -74,8 +74,14 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
 """Ways that need a thing in another state than most do: parameter or field → the id of one."""
 
 
-CHOICES: Mapping[str, str] = {"action": "pause", "decision": "arrived"}
-"""Parameters of paths that are words and name nothing."""
+CHOICES: Mapping[str, str] = {
+    "action": "pause",
+    "decision": "arrived",
+    "process": "north:412:9ac1",
+    "sender": "north:412:9ac1",
+    "wish": "drain",
+}
+"""Parameters of paths that are words and name nothing, or nothing that a workspace has."""
 
 
 def a_campaign(tenant: Tenant) -> dict[str, str]:
@@ -99,6 +105,7 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "campaign": lambda t: str(t.ids["campaign_id"]),
     "consent": lambda t: "unknown",
     "device": lambda t: str(t.ids["device_id"]),
+    "from": lambda t: "2026-01-01",
     "niche": lambda t: f"{t.mark} first niche",
     "number": lambda t: str(t.ids["number"]),
     "phone": lambda t: f"{t.number}101",

@@ -19,6 +19,9 @@ PAGES = (
     "/campaigns/new",
     "/campaigns/{campaign_id}",
     "/campaigns/{campaign_id}/now",
+    "/campaigns/{campaign_id}/people",
+    "/history",
+    "/history?range=90",
     "/campaigns/{campaign_id}/edit",
     "/campaigns/{draft_id}",
     "/campaigns/{draft_id}/edit",
@@ -52,7 +55,8 @@ FOR_OPERATORS = ("/campaigns/new", "/campaigns/{campaign_id}/edit")
 
 def is_whole(answer: httpx2.Response) -> bool:
     text = answer.text
-    return answer.status_code == 200 and ("/now" in answer.url.path or text.rstrip().endswith("</html>"))
+    is_part = answer.url.path.endswith(("/now", "/people", "/history"))
+    return answer.status_code == 200 and (is_part or text.rstrip().endswith("</html>"))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -36,7 +36,7 @@ COMMANDS = {
     "doctor": "doctor",
 }
 """Single commands, and the module of `fleetcast.cli` that has each."""
-GROUPS = ("workspace", "user", "key", "device", "leads", "campaign", "message", "suppression", "db")
+GROUPS = ("workspace", "user", "key", "device", "leads", "campaign", "message", "suppression", "process", "db")
 """Groups of commands; a module each."""
 
 

@@ -29,6 +29,8 @@ from fleetcast.errors import (
     Unavailable,
 )
 from fleetcast.runtime import Runtime
+from fleetcast.services.audience import Headcounts
+from fleetcast.services.monitoring import Watch
 from fleetcast.services.overview import Meters
 from fleetcast.web import door, rendering
 from fleetcast.web.address import listen
@@ -41,6 +43,7 @@ from fleetcast.web.pages import (
     invitation,
     leads,
     messages,
+    monitoring,
     overview,
     probes,
     settings,
@@ -55,7 +58,20 @@ STOP_WITHIN = 5
 """Seconds open requests get to end once the process stops."""
 FORM_BYTES = 64 * 1024
 """What a form may have: it is read before anybody knows who sends it."""
-PAGES = (overview, drafts, campaigns, leads, devices, messages, settings, account, sign_in, invitation, probes)
+PAGES = (
+    overview,
+    drafts,
+    campaigns,
+    leads,
+    devices,
+    messages,
+    monitoring,
+    settings,
+    account,
+    sign_in,
+    invitation,
+    probes,
+)
 
 
 class _Forever(StaticFiles):
@@ -107,6 +123,8 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     app.state.runtime = runtime
     app.state.live = figures
     app.state.meters = Meters()
+    app.state.watch = Watch()
+    app.state.headcounts = Headcounts()
     app.state.import_jobs = None if api is None else api[1].state.import_jobs
     app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host), url=runtime.settings.url)
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")

@@ -12,7 +12,7 @@ from fleetcast.errors import Conflict, FleetcastError, InvalidInput, InvalidInpu
 from fleetcast.runtime import Runtime
 from fleetcast.services import audience, campaign_actions, campaigns, overview, reports
 from fleetcast.services.overview import CampaignLook, Meters
-from fleetcast.web import rendering
+from fleetcast.web import rendering, words
 from fleetcast.web.place import Looking, Place, Sending
 
 router = APIRouter()
@@ -88,6 +88,14 @@ async def campaign_now(request: Request, here: Looking, campaign_id: ThisCampaig
     """The changing part of a campaign's page, which asks for it again and again."""
     look = await _look(request, here, CampaignId(campaign_id))
     return rendering.part("campaign_now.html", here, look=look)
+
+
+@router.get("/campaigns/{campaign_id}/people")
+async def campaign_people(request: Request, here: Looking, campaign_id: ThisCampaign) -> HTMLResponse:
+    """How many people it would reach, for a line of the first page that asks once it is drawn."""
+    headcounts: audience.Headcounts = request.app.state.headcounts
+    n = await headcounts.of(here.runtime, here.workspace.id, CampaignId(campaign_id))
+    return HTMLResponse(f", {words.plural(n, 'person', 'people')}")
 
 
 Act = Callable[[Runtime, WorkspaceId, CampaignId, str], Awaitable[object]]
