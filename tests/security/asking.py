@@ -28,7 +28,12 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "POST /sign-out": lambda t: {},
     "POST /invitations/{token}": lambda t: {"data": {"name": "Ann", "password": "a green bicycle"}},
     "POST /campaigns/new": lambda t: {"data": a_campaign(t)},
+    "POST /campaigns/look": lambda t: {"data": a_campaign(t)},
     "POST /campaigns/{campaign_id}/edit": lambda t: {"data": a_campaign(t)},
+    "POST /campaigns/{campaign_id}/move": lambda t: {"data": {"to": "2031-12-24"}},
+    "POST /campaigns/{campaign_id}/test": lambda t: {
+        "data": {"to": f"{t.number}778", "device": str(t.ids["device_id"])}
+    },
     "POST /devices": lambda t: {"data": {"name": f"{t.mark} third", "min_delay": "10", "max_delay": "30"}},
     "POST /devices/actions/{action}": lambda t: {"data": {"device": str(t.ids["device_id"])}},
     "POST /devices/{device_id}/pace": lambda t: {"data": {"min_delay": "20", "max_delay": "40"}},
@@ -67,6 +72,7 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
 
 INSTEAD: Mapping[str, Mapping[str, str]] = {
     "POST /campaigns/{campaign_id}/edit": {"campaign_id": "draft_id"},
+    "POST /campaigns/{campaign_id}/move": {"campaign_id": "draft_id"},
     "PATCH /api/v1/campaigns/{campaign_id}": {"campaign_id": "draft_id"},
     "POST /api/v1/campaigns/{campaign_id}/launch": {"campaign_id": "draft_id"},
     "POST /api/v1/campaigns/{campaign_id}/retry-unconfirmed": {"messages": "unconfirmed_id"},
@@ -105,7 +111,9 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "campaign": lambda t: str(t.ids["campaign_id"]),
     "consent": lambda t: "unknown",
     "device": lambda t: str(t.ids["device_id"]),
-    "from": lambda t: "2026-01-01",
+    "earlier": lambda t: "1",
+    "from": lambda t: "2031-12-24T18:30",
+    "month": lambda t: "2031-12",
     "niche": lambda t: f"{t.mark} first niche",
     "number": lambda t: str(t.ids["number"]),
     "phone": lambda t: f"{t.number}101",

@@ -16,14 +16,22 @@ PAGES = (
     "/",
     "/campaigns",
     "/campaigns?status=running",
+    "/campaigns/calendar",
+    "/campaigns/calendar?month=2031-05&earlier=1",
+    "/campaigns/calendar?month=soon&moved=1&from=never",
     "/campaigns/new",
+    "/campaigns/device-choices?q=first",
     "/campaigns/{campaign_id}",
     "/campaigns/{campaign_id}/now",
     "/campaigns/{campaign_id}/people",
     "/history",
     "/history?range=90",
+    "/campaigns/{campaign_id}/by-device",
+    "/campaigns/{campaign_id}/tests/{message_id}",
     "/campaigns/{campaign_id}/edit",
     "/campaigns/{draft_id}",
+    "/campaigns/{draft_id}?trying=1&another=1&lead={lead_id}&tried={message_id}",
+    "/campaigns/{draft_id}/summary",
     "/campaigns/{draft_id}/edit",
     "/devices",
     "/devices?q=first&state=online",
@@ -50,13 +58,15 @@ PAGES = (
     "/me",
 )
 FOR_OWNERS = ("/settings/members", "/settings/keys", "/settings/audit")
-FOR_OPERATORS = ("/campaigns/new", "/campaigns/{campaign_id}/edit")
+FOR_OPERATORS = ("/campaigns/new", "/campaigns/device-choices", "/campaigns/{campaign_id}/edit")
+FRAGMENTS = ("/now", "/by-device", "/tests/", "/summary", "/device-choices", "/people", "/history")
+"""Parts of addresses that answer with a piece of a page."""
 
 
 def is_whole(answer: httpx2.Response) -> bool:
     text = answer.text
-    is_part = answer.url.path.endswith(("/now", "/people", "/history"))
-    return answer.status_code == 200 and (is_part or text.rstrip().endswith("</html>"))
+    is_piece = any(part in answer.url.path for part in FRAGMENTS)
+    return answer.status_code == 200 and (is_piece or text.rstrip().endswith("</html>"))
 
 
 @pytest.mark.parametrize("page", PAGES)

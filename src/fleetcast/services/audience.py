@@ -1,8 +1,6 @@
 """Whom a campaign would reach if it started now, and what the first of them would read."""
 
-import asyncio
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from fleetcast.domain.content import ContentError, Template
@@ -12,11 +10,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.campaigns import mean_gap
 from fleetcast.store import audience, campaigns, contents, devices, overview, workspaces
 
-__all__ = ["AudiencePreview", "Headcounts", "preview_audience"]
-
-REMEMBERED_SECONDS = 600.0
-REMEMBERED = 1_000
-"""Campaigns whose headcount a process remembers."""
+__all__ = ["AudiencePreview", "preview_audience"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +71,3 @@ async def preview_audience(runtime: Runtime, workspace_id: WorkspaceId, campaign
         sample=sample,
         sample_problem=problem,
     )
-
-
-@dataclass(slots=True)
-class Headcounts:
-    """How many people scheduled campaigns would reach, as one process counted it within ten minutes: a count looks at
-    every lead of the workspace, and the first page, which many have open, needs no newer one. One count at a time.
-    """
-
-    _known: OrderedDict[CampaignId, tuple[float, int]] = field(default_factory=OrderedDict)
-    _counting: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def of(self, runtime: Runtime, workspace_id: WorkspaceId, campaign_id: CampaignId) -> int:
-        """How many people a campaign would reach. Raises NotFound, Unavailable."""
-        async with self._counting, runtime.db.transaction() as connection:
-            campaign = await campaigns.get(connection, workspace_id, campaign_id)
-            if campaign is None:
-                raise NotFound(f"There is no campaign {campaign_id} in this workspace.")
-            now = runtime.clock.monotonic()
-            at, n = self._known.get(campaign_id, (float("-inf"), 0))
-            if now - at > REMEMBERED_SECONDS:
-                n = (await audience.count(connection, workspace_id, campaign.audience, [])).recipients
-                self._known[campaign_id] = (now, n)
-                while len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
-            return n

@@ -136,7 +136,7 @@ class ImportJobs:
     ) -> AsyncIterator[Path]:
         async with self._runtime.db.connection() as connection:
             if await lead_merge.destination(connection, workspace_id, device_id) is None:
-                raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
+                raise NotFound("There is no such device in this workspace.")
         here = sum(upload.workspace_id == workspace_id for upload in self._at_hand.values())
         if here + self._arriving[workspace_id] >= MOST_WAITING:
             raise TooMany(f"{MOST_WAITING} files of this workspace wait already. Send this one when one has ended.", 30)

@@ -128,7 +128,7 @@ async def _begin(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceI
         if device_id is not None:
             device = await lead_merge.destination(connection, workspace_id, device_id)
             if device is None:
-                raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
+                raise NotFound("There is no such device in this workspace.")
             subject = device.name
         await audit.record(connection, workspace_id, actor, "leads.export", subject)
         return await leads.attribute_keys(connection, workspace_id)

@@ -164,7 +164,7 @@ async def add_leads(
     return report
 
 
-_NO_DEVICE = "There is no such device in this workspace. `fleetcast device list` shows all."
+_NO_DEVICE = "There is no such device in this workspace."
 
 
 def _read_all(given: Sequence[NewLeadFields], region: str) -> list[Lead]:

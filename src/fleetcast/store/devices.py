@@ -169,6 +169,38 @@ async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> lis
     return [device(r) for r in rows]
 
 
+async def choices(
+    connection: Connection, workspace_id: WorkspaceId, chosen: Sequence[int], text: str, limit: int
+) -> list[Device]:
+    """Devices to choose from: those with these ids, and by name the first others that have `text` in their name."""
+    rows = await connection.fetch(
+        f"""
+        SELECT * FROM (SELECT {COLUMNS} FROM devices
+          WHERE workspace_id = $1 AND deleted_at IS NULL AND id = ANY ($2::bigint[]) ORDER BY lower(name)) held
+        UNION ALL
+        SELECT * FROM (SELECT {COLUMNS} FROM devices
+          WHERE workspace_id = $1 AND deleted_at IS NULL AND id <> ALL ($2::bigint[])
+            AND ($3 = '' OR strpos(lower(name), lower($3)) > 0) ORDER BY lower(name) LIMIT $4) others""",
+        workspace_id,
+        list(chosen),
+        text,
+        limit,
+    )
+    return [device(r) for r in rows]
+
+
+async def ready(connection: Connection, workspace_id: WorkspaceId, first: Sequence[int], limit: int) -> list[Device]:
+    """Devices that can send now, by name, those with the ids `first` before all others."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM devices WHERE workspace_id = $1 AND is_ready "
+        "ORDER BY id = ANY ($2::bigint[]) DESC, lower(name) LIMIT $3",
+        workspace_id,
+        list(first),
+        limit,
+    )
+    return [device(r) for r in rows]
+
+
 async def differing(
     connection: Connection, states: Sequence[tuple[DeviceId, DeviceState, str, datetime | None]]
 ) -> list[DeviceId]:

@@ -29,25 +29,28 @@ from fleetcast.errors import (
     Unavailable,
 )
 from fleetcast.runtime import Runtime
-from fleetcast.services.audience import Headcounts
 from fleetcast.services.monitoring import Watch
+from fleetcast.services.audience_look import LeadCounts
 from fleetcast.services.overview import Meters
 from fleetcast.web import door, rendering
 from fleetcast.web.address import listen
 from fleetcast.web.live import Live
 from fleetcast.web.pages import (
     account,
+    calendar,
     campaigns,
     devices,
     drafts,
     invitation,
     leads,
+    looks,
     messages,
     monitoring,
     overview,
     probes,
     settings,
     sign_in,
+    trials,
 )
 from fleetcast.web.reading import ReadingConnection
 from fleetcast.web.shield import HEADERS, Shield, is_loopback
@@ -60,7 +63,10 @@ FORM_BYTES = 64 * 1024
 """What a form may have: it is read before anybody knows who sends it."""
 PAGES = (
     overview,
+    calendar,
+    looks,
     drafts,
+    trials,
     campaigns,
     leads,
     devices,
@@ -72,6 +78,7 @@ PAGES = (
     invitation,
     probes,
 )
+"""Campaigns' words come before their numbers."""
 
 
 class _Forever(StaticFiles):
@@ -124,12 +131,14 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     app.state.live = figures
     app.state.meters = Meters()
     app.state.watch = Watch()
-    app.state.headcounts = Headcounts()
+    app.state.lead_counts = LeadCounts()
     app.state.import_jobs = None if api is None else api[1].state.import_jobs
     app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host), url=runtime.settings.url)
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
     if api is not None:
         app.router.routes.append(_Whole(api[0], api[1], name="api"))
+        refuse = door.readers_to_sign_in(f"{api[0]}/docs", api[1].exception_handlers[FleetcastError])
+        api[1].add_exception_handler(Unauthenticated, refuse)
     pages = APIRouter(max_body_size=FORM_BYTES)
     for page in PAGES:
         pages.include_router(page.router)
