@@ -57,6 +57,8 @@ PAGES = (
     "/settings/audit?action=campaign.",
     "/me",
 )
+OF_THE_INSTALLATION = ("/monitoring", "/monitoring/redis", "/settings/about")
+"""For the owner of the installation alone; `test_monitoring` asks for them."""
 FOR_OWNERS = ("/settings/members", "/settings/keys", "/settings/audit")
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/device-choices", "/campaigns/{campaign_id}/edit")
 FRAGMENTS = ("/now", "/by-device", "/tests/", "/summary", "/device-choices", "/people", "/history")

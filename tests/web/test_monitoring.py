@@ -21,8 +21,9 @@ from tests.running import until
 from tests.web import visitors
 from tests.web.looking import Page
 from tests.web.seeding import add_campaign, add_device
+from tests.web.test_every_page import OF_THE_INSTALLATION
 
-PAGES = ("/monitoring", "/monitoring/now", "/monitoring/redis", "/monitoring/redis/now", "/settings/about")
+PAGES = (*OF_THE_INSTALLATION, "/monitoring/now", "/monitoring/redis/now")
 
 
 @pytest.fixture
