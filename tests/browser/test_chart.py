@@ -78,7 +78,8 @@ async def test_news_are_drawn_and_the_open_table_stays_open(
         await page.get_by_text("As a table").click()
         async with runtime.db.connection() as connection:
             await connection.execute(
-                "UPDATE workspace_history SET sent = sent + 123456 WHERE slot = (SELECT max(slot) FROM workspace_history)"
+                "UPDATE workspace_history SET sent = sent + 123456 "
+                "WHERE slot = (SELECT max(slot) FROM workspace_history)"
             )
         await page.evaluate("document.querySelector('#history').dispatchEvent(new CustomEvent('every'))")
         await expect(page.get_by_role("cell", name=re.compile("^12[34],"))).to_be_visible()

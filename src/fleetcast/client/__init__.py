@@ -30,6 +30,7 @@ from fleetcast.client.errors import (
 )
 from fleetcast.client.fleet import Client, Resources
 from fleetcast.client.imports import (
+    ImportCheck,
     ImportCounts,
     LeadImport,
     LeadImportDetails,
@@ -83,6 +84,7 @@ __all__ = [
     "History",
     "HistoryCounts",
     "HistoryPeriod",
+    "ImportCheck",
     "ImportCounts",
     "InvalidInput",
     "Invitation",

@@ -29,19 +29,22 @@ from fleetcast.errors import (
     Unavailable,
 )
 from fleetcast.runtime import Runtime
-from fleetcast.services.monitoring import Watch
 from fleetcast.services.audience_look import LeadCounts
+from fleetcast.services.monitoring import Watch
 from fleetcast.services.overview import Meters
 from fleetcast.web import door, rendering
 from fleetcast.web.address import listen
 from fleetcast.web.live import Live
 from fleetcast.web.pages import (
     account,
+    bulk,
     calendar,
     campaigns,
+    device_changes,
     devices,
     drafts,
     invitation,
+    lead_list,
     leads,
     looks,
     messages,
@@ -68,7 +71,10 @@ PAGES = (
     drafts,
     trials,
     campaigns,
+    lead_list,
     leads,
+    bulk,
+    device_changes,
     devices,
     messages,
     monitoring,
