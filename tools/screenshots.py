@@ -24,7 +24,7 @@ from fleetcast.runtime import open_runtime
 from fleetcast.settings import Settings
 from fleetcast.store.schema import migrate
 from tests.browser import windows
-from tests.web.test_every_page import PAGES
+from tests.web.test_every_page import FRAGMENTS, OF_THE_INSTALLATION, PAGES
 from tools.showroom import OWNER, Showroom, showroom
 
 TARGET = Path(__file__).resolve().parent.parent / "build" / "screenshots"
@@ -115,8 +115,8 @@ async def sign_in(page: Page, email: str, password: str) -> None:
 
 async def busy_pages(camera: Camera, room: Showroom) -> None:
     """Every page of the workspace in which everything goes on, and its sheets."""
-    for path in PAGES:
-        if path.endswith("/now"):
+    for path in (*PAGES, *OF_THE_INSTALLATION):
+        if any(piece in path for piece in FRAGMENTS):
             continue
         name, address = name_of(path), path.format(**room.ids)
         await camera.take(name, address)
@@ -127,7 +127,7 @@ async def busy_pages(camera: Camera, room: Showroom) -> None:
 async def empty_pages(camera: Camera, room: Showroom) -> None:
     """The pages of a workspace in which nothing is yet."""
     for path in PAGES:
-        if "{" not in path:
+        if "{" not in path and not any(piece in path for piece in FRAGMENTS):
             query = "&" if "?" in path else "?"
             await camera.take(f"empty-{name_of(path)}", f"{path}{query}workspace={room.empty.id}")
 

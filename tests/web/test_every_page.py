@@ -23,6 +23,9 @@ PAGES = (
     "/campaigns/device-choices?q=first",
     "/campaigns/{campaign_id}",
     "/campaigns/{campaign_id}/now",
+    "/campaigns/{campaign_id}/people",
+    "/history",
+    "/history?range=90",
     "/campaigns/{campaign_id}/by-device",
     "/campaigns/{campaign_id}/tests/{message_id}",
     "/campaigns/{campaign_id}/edit",
@@ -69,6 +72,8 @@ PAGES = (
     "/settings/audit?action=campaign.",
     "/me",
 )
+OF_THE_INSTALLATION = ("/monitoring", "/monitoring/redis", "/settings/about")
+"""For the owner of the installation alone; `test_monitoring` asks for them."""
 FOR_OWNERS = ("/settings/members", "/settings/keys", "/settings/audit")
 FOR_OPERATORS = (
     "/campaigns/new",
@@ -76,7 +81,7 @@ FOR_OPERATORS = (
     "/campaigns/{campaign_id}/edit",
     "/devices/{device_id}/pair",
 )
-FRAGMENTS = ("/now", "/by-device", "/test/", "/tests/", "/summary", "/device-choices", "/more", "/names")
+FRAGMENTS = ("/now", "/by-device", "/test/", "/tests/", "/summary", "/device-choices", "/people", "/history", "/more", "/names")
 """Parts of addresses that answer with a piece of a page."""
 
 
