@@ -37,6 +37,14 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "POST /devices": lambda t: {"data": {"name": f"{t.mark} third", "min_delay": "10", "max_delay": "30"}},
     "POST /devices/actions/{action}": lambda t: {"data": {"device": str(t.ids["device_id"])}},
     "POST /devices/{device_id}/pace": lambda t: {"data": {"min_delay": "20", "max_delay": "40"}},
+    "POST /devices/bulk": lambda t: {"data": {"device": str(t.ids["device_id"]), "action": "pause"}},
+    "POST /devices/bulk/start": lambda t: {
+        "data": {"device": str(t.ids["device_id"]), "action": "pause", "confirmed": "1"}
+    },
+    "POST /leads/bulk": lambda t: {"data": {"lead": str(t.ids["lead_id"]), "action": "forget"}},
+    "POST /leads/bulk/start": lambda t: {
+        "data": {"lead": str(t.ids["lead_id"]), "action": "add_niche", "new_niche": f"{t.mark} new", "confirmed": "1"}
+    },
     "POST /leads/{lead_id}": lambda t: {"data": {"name": f"{t.mark} again"}},
     "POST /leads/{lead_id}/consent": lambda t: {"data": {"said": "refused", "source": "on the telephone"}},
     "POST /me/name": lambda t: {"data": {"name": "Ann"}},
@@ -56,6 +64,7 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "PATCH /api/v1/leads/{lead_id}": lambda t: {"json": {"name": f"{t.mark} again"}},
     "PATCH /api/v1/workspace": lambda t: {"json": {"name": f"{t.mark} again"}},
     "POST /api/v1/devices/{device_id}/lead-imports": lambda t: a_file(t),
+    "POST /api/v1/devices/{device_id}/lead-imports/check": lambda t: a_file(t),
     "POST /api/v1/devices/{device_id}/lead-imports/preview": lambda t: a_file(t),
     "POST /api/v1/me/password": lambda t: {"json": {"password": PASSWORD, "new_password": "a purple kettle upstairs"}},
     "POST /api/v1/me/second-factor": lambda t: {"json": {"password": PASSWORD}},
@@ -100,6 +109,13 @@ def data_url() -> str:
 
 
 WORDS: Mapping[str, Callable[[Tenant], str]] = {
+    "key": lambda t: "city",
+    "of": lambda t: str(t.ids["device_name"]),
+    "out": lambda t: "no",
+    "standing": lambda t: "prospect",
+    "things": lambda t: "leads",
+    "value": lambda t: f"{t.mark} first city",
+    "view": lambda t: "cards",
     "action": lambda t: "tests.seed",
     "actor": lambda t: f"user:{t.owner.email}",
     "campaign": lambda t: str(t.ids["campaign_id"]),
@@ -119,7 +135,7 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
 }
 """Words to look for: what a filter by text is asked for, so that it would find something of that workspace."""
 
-UNLISTED = frozenset({"limit", "after", "before", "next"})
+UNLISTED = frozenset({"limit", "after", "before", "next", "choose"})
 """Parameters that choose a place in a list, not what is in it."""
 
 

@@ -33,12 +33,23 @@ PAGES = (
     "/devices",
     "/devices?q=first&state=online",
     "/devices?q=nothing like it",
+    "/devices?view=cards",
+    "/devices/names?of=first",
     "/devices/{device_id}",
     "/leads",
+    "/leads?q=mark",
+    "/leads?q=6019",
+    "/leads?key=city&value=nowhere&out=no&standing=customer",
+    "/leads?columns=city&choose=1",
+    "/leads/more",
     "/leads?niche=none&consent=given",
     "/leads/import",
     "/leads/imports/{import_id}",
     "/leads/{lead_id}",
+    "/bulk",
+    "/bulk?things=devices",
+    "/bulk/{edit_id}",
+    "/bulk/{edit_id}/now",
     "/messages",
     "/messages?campaign={campaign_id}&status=sent",
     "/messages?device={device_id}",
@@ -56,7 +67,7 @@ PAGES = (
 )
 FOR_OWNERS = ("/settings/members", "/settings/keys", "/settings/audit")
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/device-choices", "/campaigns/{campaign_id}/edit")
-FRAGMENTS = ("/now", "/by-device", "/tests/", "/summary", "/device-choices")
+FRAGMENTS = ("/now", "/by-device", "/tests/", "/summary", "/device-choices", "/more", "/names")
 """Parts of addresses that answer with a piece of a page."""
 
 

@@ -4,7 +4,7 @@ Whatever takes a device out of work gives its queued rows back in the same trans
 start one of them after the commit. Senders are nudged after the commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from fleetcast.domain.device import DeviceState, TransportKind
@@ -26,10 +26,12 @@ __all__ = [
     "DEFAULT_MIN_DELAY",
     "Device",
     "add_device",
+    "any_device",
     "choose_devices",
     "find_device",
     "get_device",
     "list_devices",
+    "names_of",
     "page_of_devices",
     "pause_device",
     "ready_devices",
@@ -139,6 +141,21 @@ async def ready_devices(
     """Some that can send now, by name; those of `first` come first."""
     async with runtime.db.connection() as connection:
         return await devices.ready(connection, workspace_id, first, limit)
+
+
+async def names_of(
+    runtime: Runtime, workspace_id: WorkspaceId, device_ids: Collection[DeviceId]
+) -> dict[DeviceId, str]:
+    """The names of these devices; those that were removed are left out."""
+    if not device_ids:
+        return {}
+    async with runtime.db.connection() as connection:
+        return await devices.names_of(connection, workspace_id, device_ids)
+
+
+async def any_device(runtime: Runtime, workspace_id: WorkspaceId) -> bool:
+    """Whether the workspace has one."""
+    return bool((await page_of_devices(runtime, workspace_id, limit=1))[0])
 
 
 async def get_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId) -> Device:

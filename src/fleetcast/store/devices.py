@@ -1,6 +1,6 @@
 """Devices: the numbers that send. State, identity, pause and pace are separate writes, so none can erase another."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -209,6 +209,18 @@ async def ready(connection: Connection, workspace_id: WorkspaceId, first: Sequen
         limit,
     )
     return [device(r) for r in rows]
+
+
+async def names_of(
+    connection: Connection, workspace_id: WorkspaceId, device_ids: Collection[DeviceId]
+) -> dict[DeviceId, str]:
+    """The names of these devices; those that were removed are left out."""
+    rows = await connection.fetch(
+        "SELECT id, name FROM devices WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND deleted_at IS NULL",
+        workspace_id,
+        list(device_ids),
+    )
+    return {DeviceId(row["id"]): row["name"] for row in rows}
 
 
 async def differing(

@@ -36,11 +36,14 @@ from fleetcast.web.address import listen
 from fleetcast.web.live import Live
 from fleetcast.web.pages import (
     account,
+    bulk,
     calendar,
     campaigns,
+    device_changes,
     devices,
     drafts,
     invitation,
+    lead_list,
     leads,
     looks,
     messages,
@@ -66,7 +69,10 @@ PAGES = (
     drafts,
     trials,
     campaigns,
+    lead_list,
     leads,
+    bulk,
+    device_changes,
     devices,
     messages,
     settings,
@@ -133,6 +139,8 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")
     if api is not None:
         app.router.routes.append(_Whole(api[0], api[1], name="api"))
+        refuse = door.readers_to_sign_in(f"{api[0]}/docs", api[1].exception_handlers[FleetcastError])
+        api[1].add_exception_handler(Unauthenticated, refuse)
     pages = APIRouter(max_body_size=FORM_BYTES)
     for page in PAGES:
         pages.include_router(page.router)

@@ -148,6 +148,8 @@ def _environment() -> Environment:
         phone=words.phone,
         pace=words.pace,
         browser=words.browser,
+        edit_title=words.edit_title,
+        join_fields=words.fields_changed,
         written=formatting.written,
         join_with=str.join,
         capitalize_first=lambda text: text[:1].upper() + text[1:],
