@@ -211,6 +211,19 @@ async def ready(connection: Connection, workspace_id: WorkspaceId, first: Sequen
     return [device(r) for r in rows]
 
 
+async def some(connection: Connection, workspace_id: WorkspaceId, device_ids: Collection[DeviceId]) -> list[Device]:
+    """Those of these devices that are in the workspace, by name."""
+    if not device_ids:
+        return []
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM devices WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND deleted_at IS NULL "
+        "ORDER BY lower(name)",
+        workspace_id,
+        list(device_ids),
+    )
+    return [device(r) for r in rows]
+
+
 async def names_of(
     connection: Connection, workspace_id: WorkspaceId, device_ids: Collection[DeviceId]
 ) -> dict[DeviceId, str]:
