@@ -53,6 +53,9 @@ bench: $(RUN) ## Every figure (about 30 minutes); ARGS="pipeline --quick" for on
 bench-growth: $(RUN) ## What a message costs from 10,000 to 5,000,000 rows, 100 to 30,000 devices; ARGS="--quick"
 	@$(BIN)/python -m bench growth $(ARGS)
 
+bench-pages: $(RUN) ## Every page and GET of the API with 10,000,000 messages stored (15 minutes, 12 GB); ARGS="--quick"
+	@$(BIN)/python -m bench pages $(ARGS)
+
 acceptance: $(DEV) ## Every long proof (about an hour); the report is acceptance/report.json
 	@$(BIN)/python -m acceptance $(ARGS)
 
@@ -83,4 +86,4 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 clean: ## Remove the virtual environment and caches (never data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help browser run demo test screenshots bench bench-growth acceptance acceptance-chaos acceptance-fuzz check format lock clean
+.PHONY: help browser run demo test screenshots bench bench-growth bench-pages acceptance acceptance-chaos acceptance-fuzz check format lock clean

@@ -5,9 +5,10 @@ from pathlib import Path
 from playwright.async_api import expect
 
 from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import add_device
-from fleetcast.services.leads import list_leads
+from fleetcast.services.lead_search import page_of_leads
 from tests.api.tenants import Person
 from tests.browser import windows
 from tests.browser.conftest import Desk
@@ -47,7 +48,7 @@ async def test_a_file_is_looked_at_mapped_imported_and_its_bad_rows_are_taken_ho
     assert "not a number" in text
     assert "Cho" in text
     assert "Aminah" not in text
-    found, _ = await list_leads(runtime, workspace)
+    found = (await page_of_leads(runtime, workspace, LeadFilter())).leads
     assert sorted((s.lead.phone, s.lead.name) for s in found) == [("+60123456781", "Aminah"), ("+60123456782", "Ben")]
     assert all(not s.lead.attributes for s in found)
 

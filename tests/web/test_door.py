@@ -86,8 +86,10 @@ async def test_s01_without_a_session_people_come_to_the_form_and_programs_are_re
         for route in visitors.routes(visitors.api_of(app)):
             assert isinstance(route.original_route, GuardedRoute)
             for method in route.methods or ():
-                answer = await person.request(method, PREFIX + address(str(route.path)))
-                assert answer.status_code == 401, (method, route.path)
+                for asking in (person, program):
+                    answer = await asking.request(method, PREFIX + address(str(route.path)))
+                    led = asking is person and route.path == "/docs"
+                    assert answer.status_code == (303 if led else 401), (method, route.path)
 
 
 async def test_a_page_that_was_asked_for_comes_back_after_signing_in(
@@ -214,7 +216,21 @@ async def test_a_stream_is_not_asked_for_its_session_at_every_event(
     ["/docs", "/redoc", "/openapi.json", "/api/v1/docs", "/api/v1/openapi.json", "/monitoring/redis", "/monitoring/"],
 )
 async def test_s41_descriptions_and_monitors_are_closed(stranger: httpx2.AsyncClient, path: str) -> None:
-    assert (await stranger.get(path)).status_code in {401, 404}
+    answer = await stranger.get(path)
+    assert answer.status_code in {401, 404} or answer.headers["location"].startswith("/sign-in?next=/")
+
+
+async def test_who_opens_the_description_unknown_signs_in_first_and_programs_are_refused(
+    app: FastAPI, workspace: WorkspaceId, runtime: Runtime
+) -> None:
+    ann = await visitors.account(runtime, workspace)
+    async with visitors.browser(app) as person, visitors.browser(app, headers={"Accept": "*/*"}) as program:
+        refused = await program.get("/api/v1/docs")
+        assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
+        assert (await person.get("/api/v1/docs")).headers["location"] == "/sign-in?next=/api/v1/docs"
+        form = {"email": ann.email, "password": ann.password, "next": "/api/v1/docs"}
+        assert (await person.post("/sign-in", data=form)).headers["location"] == "/api/v1/docs"
+        assert "swagger" in (await person.get("/api/v1/docs")).text
 
 
 async def test_s41_the_description_of_the_api_opens_for_who_is_signed_in(

@@ -132,7 +132,7 @@ async def _ordered(
     async with runtime.db.connection() as connection:
         device = await lead_merge.destination(connection, workspace_id, device_id)
     if device is None:
-        raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
+        raise NotFound("There is no such device in this workspace.")
     return Order(
         workspace_id=workspace_id,
         device_id=device_id,

@@ -13,7 +13,7 @@ from fleetcast.store.lead_merge import importing
 SHOWN = 50
 KEPT_FOR = timedelta(days=7)
 """How long an unfinished import waits for somebody who goes on with it."""
-_NONE = "There is no import {} in this workspace. `fleetcast leads imports` shows the latest."
+_NONE = "There is no import {} in this workspace."
 
 
 async def list_imports(runtime: Runtime, workspace_id: WorkspaceId, *, limit: int = SHOWN) -> list[LeadImport]:

@@ -67,7 +67,7 @@ async def preview_leads(
     async with runtime.db.connection() as connection:
         region = await lead_merge.region(connection, workspace_id, device_id)
     if region is None:
-        raise NotFound("There is no such device in this workspace. `fleetcast device list` shows all.")
+        raise NotFound("There is no such device in this workspace.")
     return await asyncio.to_thread(_look, path, region, sheet, mapping, rows)
 
 

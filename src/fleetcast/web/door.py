@@ -3,7 +3,8 @@
 Every route of the pages either asks for a `Visiting` or is named in `PUBLIC`; a test walks all of them.
 """
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends, Request
@@ -72,9 +73,9 @@ def sign_in_at(following: str) -> str:
     return SIGN_IN if following == "/" else f"{SIGN_IN}?next={quote(following)}"
 
 
-def _is_visit(request: Request) -> bool:
-    """Whether a person opens an address, and no script of a page asks for it."""
-    accepts = request.headers.get("Accept", "text/html")
+def _is_visit(request: Request, unsaid: str = "text/html") -> bool:
+    """Whether a person opens an address, and no script of a page asks for it. `unsaid`: what who says nothing wants."""
+    accepts = request.headers.get("Accept", unsaid)
     return (
         request.method == "GET"
         and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
@@ -89,3 +90,19 @@ async def to_sign_in(request: Request, error: Exception) -> Response:
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(sign_in_at(inside(path)), 303)
     return HTMLResponse(rendering.notice_page("Sign in first", str(error), onward=(SIGN_IN, "Sign in")), 401)
+
+
+Handler = Callable[[Request, Any], Response | Awaitable[Response]]
+"""As the framework keeps what answers an error."""
+
+
+def readers_to_sign_in(page: str, otherwise: Handler) -> Handler:
+    """The same for the API's one page, its documentation; whatever else is asked there gets the API's own answer."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        if request.url.path == page and _is_visit(request, unsaid="*/*"):
+            return await to_sign_in(request, error)
+        answer = otherwise(request, error)
+        return answer if isinstance(answer, Response) else await answer
+
+    return handle
