@@ -280,7 +280,7 @@ async def _ids(runtime: Runtime, workspace: WorkspaceId, running: CampaignId) ->
             workspace,
         )
         stopped = await connection.fetchval(
-            "SELECT recipient FROM suppressions WHERE workspace_id = $1 ORDER BY id LIMIT 1", workspace
+            "SELECT recipient FROM suppressions WHERE workspace_id = $1 ORDER BY created_at LIMIT 1", workspace
         )
     assert message is not None
     return {
