@@ -81,7 +81,18 @@ FOR_OPERATORS = (
     "/campaigns/{campaign_id}/edit",
     "/devices/{device_id}/pair",
 )
-FRAGMENTS = ("/now", "/by-device", "/test/", "/tests/", "/summary", "/device-choices", "/people", "/history", "/more", "/names")
+FRAGMENTS = (
+    "/now",
+    "/by-device",
+    "/test/",
+    "/tests/",
+    "/summary",
+    "/device-choices",
+    "/people",
+    "/history",
+    "/more",
+    "/names",
+)
 """Parts of addresses that answer with a piece of a page."""
 
 
