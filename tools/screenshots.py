@@ -26,6 +26,7 @@ from fleetcast.settings import Settings
 from fleetcast.store.schema import migrate
 from tests.browser import windows
 from tests.browser.test_pages import WHOLE
+from tests.web.test_every_page import OF_THE_INSTALLATION
 from tools.showroom import OWNER, Showroom, showroom
 
 TARGET = Path(__file__).resolve().parent.parent / "build" / "screenshots"
@@ -127,7 +128,7 @@ async def sign_in(page: Page, email: str, password: str) -> None:
 
 async def busy_pages(camera: Camera, room: Showroom) -> None:
     """Every page of the workspace in which everything goes on, and its sheets."""
-    for path in WHOLE:
+    for path in (*WHOLE, *OF_THE_INSTALLATION):
         name, address = name_of(path), path.format(**room.ids)
         await camera.take(name, address)
         if "?" not in path and camera.wants(name):

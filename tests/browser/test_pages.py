@@ -21,7 +21,7 @@ from tests.web import visitors
 from tests.web.streams import serving
 from tests.web.test_every_page import FRAGMENTS, PAGES
 
-WHOLE = tuple(page for page in PAGES if not any(part in page for part in FRAGMENTS))
+WHOLE = tuple(page for page in PAGES if not any(piece in page for piece in FRAGMENTS))
 """Without what pages ask for themselves, which is a part of one."""
 GRAVE = ("serious", "critical")
 
