@@ -14,15 +14,19 @@ from fleetcast.store.messages import AttemptRow, EvidenceRow, MessageRow, Wanted
 __all__ = [
     "LARGEST_PAGE",
     "LAST_ID",
+    "DeviceMessages",
     "MessagePage",
     "MessageRow",
     "Story",
     "TimelineEntry",
     "list_messages",
+    "of_device",
     "show_message",
 ]
 
 LARGEST_PAGE = 1_000
+OF_DEVICE = 20
+"""Messages of a device's queue, and as many of its history, that a glance shows."""
 LAST_ID = 2**63 - 1
 """The largest number that a message can have."""
 
@@ -38,6 +42,16 @@ class MessagePage:
     """Hand it back as `after`; None: this was the last page."""
     looking: bool = False
     """There was no time to fill the page: what follows has not been looked at yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessages:
+    """A device's own queue and history, as far as one looks at them at a glance."""
+
+    following: list[MessageRow]
+    """What it sends next, about in its order."""
+    latest: list[MessageRow]
+    """The newest ones that wait no more, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,14 @@ async def list_messages(
         return MessagePage(found.messages, found.reached, looking)
     last = found.messages[limit - 1]
     return MessagePage(found.messages[:limit], last.recipient if by_recipient else str(last.id))
+
+
+async def of_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId) -> DeviceMessages:
+    """What the device sends next, and what became of the latest ones."""
+    async with runtime.db.transaction() as connection, messages.time_limit(connection):
+        following = await messages.next_of_device(connection, workspace_id, device_id, OF_DEVICE)
+        latest = await messages.latest_of_device(connection, workspace_id, device_id, OF_DEVICE)
+    return DeviceMessages(following, latest)
 
 
 def _position(after: str | None) -> int:

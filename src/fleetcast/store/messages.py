@@ -136,6 +136,8 @@ _IN_DOUBT = f"""{_SELECT} WHERE b.workspace_id = $1 AND b.in_doubt_since IS NOT 
 
 _NEWEST = f"{_SELECT} WHERE {_FILTER} AND b.id < $7 AND b.id > $8 ORDER BY b.id DESC LIMIT $9"
 
+_LATEST = _NEWEST.replace("ORDER BY", "AND b.status NOT IN ('pending', 'queued', 'sending') ORDER BY")
+
 # The same for a workspace whose messages lie far apart: only its own are looked at.
 _OWN = f"""{_SELECT} WHERE {_FILTER} AND b.id < $7 AND b.id > $8 AND b.id IN (
   SELECT m.id FROM campaigns o JOIN broadcast_messages m
@@ -145,6 +147,20 @@ _OWN = f"""{_SELECT} WHERE {_FILTER} AND b.id < $7 AND b.id > $8 AND b.id IN (
   SELECT m.id FROM broadcast_messages m
   WHERE m.dedupe_key > 'm:' || $1::bigint || ':' AND m.dedupe_key < 'm:' || $1::bigint || ';')
 ORDER BY b.id DESC LIMIT $9"""
+
+# What a device sends next: what is under way and in its window, then what waits, as far as its campaigns run.
+_WAITING_OF = """p.device_id = $2 AND p.is_open AND p.status IN ('pending', 'queued', 'sending')
+    ORDER BY p.priority, p.not_before, p.id LIMIT $3"""
+_NEXT = f"""
+WITH front AS (
+  (SELECT p.id FROM broadcast_messages p WHERE p.campaign_id IS NULL AND {_WAITING_OF})
+  UNION ALL
+  (SELECT r.id FROM campaigns o CROSS JOIN LATERAL (
+     SELECT p.id FROM broadcast_messages p WHERE p.campaign_id = o.id AND {_WAITING_OF}) r
+   WHERE o.workspace_id = $1 AND o.status = 'running'))
+{_SELECT} WHERE b.workspace_id = $1 AND b.id IN (SELECT id FROM front)
+ORDER BY array_position('{{sending,queued,pending}}'::text[], b.status::text), b.priority, b.not_before, b.id
+LIMIT $3"""
 
 _PLANNED = """SELECT coalesce(sum(t.n), 0)::bigint FROM campaigns c JOIN campaign_tallies t ON t.campaign_id = c.id
 WHERE c.workspace_id = $1 AND c.retired_at IS NULL AND t.counter NOT IN ('delivered', 'read')"""
@@ -212,6 +228,22 @@ async def newest(connection: Connection, workspace_id: WorkspaceId, wanted: Want
         else:
             reached = str(near + 1)
     return Listed([_message(r) for r in rows], reached)
+
+
+async def next_of_device(
+    connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId, limit: int
+) -> list[MessageRow]:
+    """What the device sends next, about in its order: paused campaigns have no part in it."""
+    return [_message(r) for r in await connection.fetch(_NEXT, workspace_id, device_id, limit)]
+
+
+async def latest_of_device(
+    connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId, limit: int
+) -> list[MessageRow]:
+    """The device's newest messages that wait no more, among the newest of everybody: a page cannot look at all."""
+    top = 1 + await message_ages.last(connection)
+    rows = await connection.fetch(_LATEST, workspace_id, *Wanted(device_id), top, top - NEAR, limit)
+    return [_message(r) for r in rows]
 
 
 async def in_doubt(
