@@ -102,13 +102,15 @@ async def measure(
     key: str,
 ) -> Outcome:
     """Start the parts, let the campaign go, ask, and look whether every promise still holds."""
-    asks, skipped = everything(), [a.name for a in everything() if a.lacks(pool)]
-    asks = [ask for ask in asks if ask.name not in skipped]
     with Parts(play, "sender", "scheduler", "web", more={"FLEETCAST_API_REQUESTS_A_MINUTE": "1000000"}) as parts:
         await until_ready(connection, parts, order.scale.moment)
         person, program = Door(play.settings.port, token), Door(play.settings.port, key=key)
         await until(lambda: _answers(person), "the dashboard answers", seconds=60, parts=parts)
         await resume_campaign(runtime, workspace, running, actor=ACTOR)
+        running_now = await connection.fetch("SELECT name FROM processes")
+        pool = dict(pool) | {"process": [row["name"] for row in running_now]}
+        skipped = [ask.name for ask in everything() if ask.lacks(pool)]
+        asks = [ask for ask in everything() if ask.name not in skipped]
         order.tell(f"{len(asks)} addresses, {order.scale.asked} times each ...")
         times = await ask_for_all(asks, order, workspace, pool, person, program, parts)
         sent = await connection.fetchval(
