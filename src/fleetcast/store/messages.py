@@ -20,7 +20,7 @@ from fleetcast.store.connection import Connection, Row
 LIST_SECONDS = 10
 NEAR = 50_000
 """Numbers below the first that a page of the newest walks over, whomever they belong to."""
-LOOK = 5_000
+LOOK = 2_000
 """Messages of a campaign that a page with a filter looks at: by number they lie all over the table."""
 FEW = 500_000
 """Messages of a workspace that are found quicker by their keys than among those of everybody."""
