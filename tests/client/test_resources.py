@@ -262,9 +262,14 @@ async def test_what_was_sent_is_told_in_counts_rows_and_reports(
             assert await fleet.campaigns.retry(campaign.id) == 0
 
 
-async def test_a_message_is_sent_once_whatever_is_lost(fleet: Client, network: Network, device: Device) -> None:
+async def test_a_message_is_sent_once_whatever_is_lost(
+    fleet: Client, network: Network, device: Device, tmp_path: Path
+) -> None:
     network.script = [lost_after, lost_after]
     sent = await fleet.messages.send(device.id, "+60123456789", "Your table is booked.", expires_after="2h")
+    size = await fleet.messages.export(tmp_path / "messages.csv", device_id=device.id, status="pending")
+    assert (tmp_path / "messages.csv").stat().st_size == size
+    assert (tmp_path / "messages.csv").read_text(encoding="utf-8-sig").count("\n") == 2
     [row] = [row async for row in fleet.messages.list(device_id=device.id)]
     assert (row.id, row.campaign_id, row.recipient) == (sent.id, None, "+60123456789")
     assert (await fleet.reports.single_sends(device_id=device.id)).planned == 1

@@ -91,8 +91,14 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
 """Ways that need a thing in another state than most do: parameter or field → the id of one."""
 
 
-CHOICES: Mapping[str, str] = {"action": "pause", "decision": "arrived"}
-"""Parameters of paths that are words and name nothing."""
+CHOICES: Mapping[str, str] = {
+    "action": "pause",
+    "decision": "arrived",
+    "process": "north:412:9ac1",
+    "sender": "north:412:9ac1",
+    "wish": "drain",
+}
+"""Parameters of paths that are words and name nothing, or nothing that a workspace has."""
 
 
 def a_campaign(tenant: Tenant) -> dict[str, str]:

@@ -35,7 +35,19 @@ COMMANDS = {
     "doctor": "doctor",
 }
 """Single commands, and the module of `fleetcast.cli` that has each."""
-GROUPS = ("simulator", "workspace", "user", "key", "device", "leads", "campaign", "message", "suppression", "db")
+GROUPS = (
+    "simulator",
+    "workspace",
+    "user",
+    "key",
+    "device",
+    "leads",
+    "campaign",
+    "message",
+    "suppression",
+    "process",
+    "db",
+)
 """Groups of commands; a module each."""
 
 

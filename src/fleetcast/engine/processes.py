@@ -18,6 +18,7 @@ from fleetcast.embedded.data_directory import node_id
 from fleetcast.engine import inbox
 from fleetcast.engine.bulk_editor import BulkEditor
 from fleetcast.engine.dispatcher import Dispatcher
+from fleetcast.engine.historian import Historian
 from fleetcast.engine.inbox import Inbox
 from fleetcast.engine.planner import Planner
 from fleetcast.engine.presence import PATIENCE_SECONDS, Presence
@@ -114,6 +115,7 @@ async def run_scheduler(
     try:
         planner, dispatcher = Planner(runtime), Dispatcher(runtime)
         sweeper = Sweeper(runtime, {kind: t.grace for kind, t in using.items()})
+        historian = Historian(runtime)
 
         def figures() -> dict[str, float]:
             return {
@@ -122,6 +124,7 @@ async def run_scheduler(
                 "dispatches": dispatcher.statements,
                 "sweeps": sweeper.rounds,
                 "orphans": sweeper.orphans,
+                "history_looks": historian.looks,
                 "dropped:asks": dispatcher.dropped_asks,
                 "dropped:nudges": planner.dropped_nudges + dispatcher.dropped_nudges + sweeper.dropped_nudges,
             }
@@ -131,6 +134,7 @@ async def run_scheduler(
         loops.add("reconciler", Reconciler(runtime, using).run)
         loops.add("evidence", partial(inbox.settle, runtime, install))
         loops.add("sweeper", sweeper.run)
+        loops.add("historian", historian.run)
         loops.add("retention", Retention(runtime).run)
         loops.add("changes of many", BulkEditor(runtime).run)
         loops.add("fill", dispatcher.fill)

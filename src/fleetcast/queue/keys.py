@@ -46,6 +46,15 @@ class Keys:
         return f"{self.prefix}:limits"
 
     @property
+    def every(self) -> str:
+        """Pattern of all keys of this installation."""
+        return f"{self.prefix}:*"
+
+    def kind(self, key: str) -> str:
+        """Of which kind a key of ours is: the word behind the prefix."""
+        return key.removeprefix(f"{self.prefix}:").partition(":")[0]
+
+    @property
     def live(self) -> str:
         """Channel of changes for open pages."""
         return f"{self.prefix}:live"

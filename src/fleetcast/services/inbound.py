@@ -14,7 +14,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.devices import set_state
 from fleetcast.services.pairing import paired, pairing_ended
 from fleetcast.services.suppressions import suppress
-from fleetcast.store import devices, inbox, transitions
+from fleetcast.store import devices, history, inbox, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.inbox import Kept, Waiting
 from fleetcast.store.transitions import Evidence
@@ -110,6 +110,8 @@ async def _reply(runtime: Runtime, reply: Reply) -> None:
                 )
             ],
         )
+        if new and workspace is not None:
+            await history.note(connection, WorkspaceId(workspace), "replied", 1)
         if stop and new and workspace is not None:
             await suppress(
                 connection, WorkspaceId(workspace), Phone(reply.sender), "reply", note=reply.text.strip()[:40]

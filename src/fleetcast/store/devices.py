@@ -169,6 +169,16 @@ async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> lis
     return [device(r) for r in rows]
 
 
+async def existing(connection: Connection, workspace_id: WorkspaceId, ids: Sequence[int]) -> set[DeviceId]:
+    """Which of these are devices of the workspace."""
+    rows = await connection.fetch(
+        "SELECT id FROM devices WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND deleted_at IS NULL",
+        workspace_id,
+        list(ids),
+    )
+    return {DeviceId(r["id"]) for r in rows}
+
+
 async def choices(
     connection: Connection, workspace_id: WorkspaceId, chosen: Sequence[int], text: str, limit: int
 ) -> list[Device]:
@@ -197,6 +207,19 @@ async def ready(connection: Connection, workspace_id: WorkspaceId, first: Sequen
         workspace_id,
         list(first),
         limit,
+    )
+    return [device(r) for r in rows]
+
+
+async def some(connection: Connection, workspace_id: WorkspaceId, device_ids: Collection[DeviceId]) -> list[Device]:
+    """Those of these devices that are in the workspace, by name."""
+    if not device_ids:
+        return []
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM devices WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND deleted_at IS NULL "
+        "ORDER BY lower(name)",
+        workspace_id,
+        list(device_ids),
     )
     return [device(r) for r in rows]
 

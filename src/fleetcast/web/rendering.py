@@ -18,6 +18,7 @@ from fleetcast.services.devices import Device
 from fleetcast.services.overview import PEEK, Counts, Fleet, Overview, standing
 from fleetcast.web import formatting, words
 from fleetcast.web.advice import AGAIN
+from fleetcast.web.charts import RANGES, Past
 
 if TYPE_CHECKING:
     from fleetcast.web.place import Place  # it draws pages itself where nobody is signed in
@@ -103,12 +104,12 @@ def standing_line(device: Device, now: datetime, zone: str) -> str:
 def elsewhere(instant: datetime, zone: str, own: str) -> str:
     """The same instant by other clocks: `12:05 UTC`, and that of who looks, where theirs is another."""
     here = instant.astimezone(ZoneInfo(zone))
-    told: list[str] = []
+    seen, told = {here.utcoffset()}, []
     for name, word in (("UTC", "UTC"), (own, f"{own.rpartition('/')[2].replace('_', ' ')}, where you are")):
-        if name and name != zone:
-            there = instant.astimezone(ZoneInfo(name))
-            if there.utcoffset() != here.utcoffset():
-                told.append(f"{there:%H:%M}{'' if there.date() == here.date() else f' on {there:%a}'} {word}")
+        there = instant.astimezone(ZoneInfo(name)) if name else here
+        if there.utcoffset() not in seen:
+            seen.add(there.utcoffset())
+            told.append(f"{there:%H:%M}{'' if there.date() == here.date() else f' on {there:%a}'} {word}")
     return ", ".join(told)
 
 
@@ -142,6 +143,10 @@ def _environment() -> Environment:
         rate=words.per_minute,
         percent=words.percent,
         span=words.span,
+        span_short=words.span_short,
+        lateness=words.lateness,
+        bytes=words.size,
+        compact=words.compact,
         plural=words.plural,
         reason=words.reason_word,
         person=words.person,
@@ -170,6 +175,9 @@ def _environment() -> Environment:
         device_next=words.NEXT,
         campaign_words=words.CAMPAIGN,
         message_words=words.MESSAGE,
+        process_words=words.PROCESS,
+        shard_words=words.SHARD,
+        ranges=RANGES,
         again=AGAIN,
         peek=PEEK,
     )
@@ -184,10 +192,16 @@ def sections(overview: Overview) -> dict[str, str]:
     return {name: _TEMPLATES.get_template(f"parts/{name}.html").render(o=overview) for name in SECTIONS}
 
 
-def overview_page(overview: Overview, place: "Place") -> str:
+def overview_page(overview: Overview, place: "Place", past: Past) -> str:
     """The first page, for who is signed in."""
     return _TEMPLATES.get_template("overview.html").render(
-        o=overview, place=place, section="overview", heading="Overview", said=None, sections=sections(overview)
+        o=overview,
+        place=place,
+        section="overview",
+        heading="Overview",
+        said=None,
+        sections=sections(overview),
+        past=past,
     )
 
 
@@ -201,9 +215,9 @@ def page(
     return HTMLResponse(text, status)
 
 
-def part(template: str, place: "Place", **facts: object) -> HTMLResponse:
+def part(template: str, place: "Place", *, status: int = 200, **facts: object) -> HTMLResponse:
     """A piece of a page, as a page that is open asks for it."""
-    return HTMLResponse(_TEMPLATES.get_template(template).render(place=place, **facts))
+    return HTMLResponse(_TEMPLATES.get_template(template).render(place=place, **facts), status)
 
 
 def _said(request: Request) -> str | None:

@@ -37,7 +37,14 @@ async def look(
 ) -> HTMLResponse:
     """Whom does it reach as it stands, what would one of them read, and what is wrong with it?"""
     found = await look_at_form(request, here, given, chosen, another=bool(another))
-    return rendering.part("parts/draft_look.html", here, look=found, given=given, own_zone=given["own_zone"])
+    return rendering.part(
+        "parts/draft_look.html",
+        here,
+        status=422 if found.of("media") else 200,  # no typing leads there: it names what is not of this workspace
+        look=found,
+        given=given,
+        own_zone=given["own_zone"],
+    )
 
 
 @router.get("/campaigns/{campaign_id}/summary")
@@ -51,6 +58,14 @@ async def summary(request: Request, here: Looking, campaign_id: ThisCampaign) ->
     except Unavailable:  # too many to be counted now: an estimate, which says so, must do
         found = await drafting.look_at_campaign_draft(here.runtime, here.workspace.id, campaign, counts)
     return rendering.part("parts/summary.html", here, look=found, report=report, own_zone="")
+
+
+@router.get("/campaigns/{campaign_id}/people")
+async def people(request: Request, here: Looking, campaign_id: ThisCampaign) -> HTMLResponse:
+    """About how many would it reach? For a line of the first page, which asks once it is drawn."""
+    counts: LeadCounts = request.app.state.lead_counts
+    found = await drafting.look_at_campaign_draft(here.runtime, here.workspace.id, CampaignId(campaign_id), counts)
+    return rendering.part("parts/people.html", here, look=found)
 
 
 @router.get("/campaigns/device-choices")
