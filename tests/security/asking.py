@@ -92,6 +92,7 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
 
 
 CHOICES: Mapping[str, str] = {
+    "phase": "linked",
     "action": "pause",
     "decision": "arrived",
     "process": "north:412:9ac1",
