@@ -23,7 +23,6 @@ LEFT_OUT: Mapping[str, str] = {
     "/messages/export": "streams every message",
     "/campaigns/{campaign_id}/summary": "counts every lead by the planner's own rule, for as long as that takes",
     "/campaigns/{campaign_id}/by-device": "reads all messages of a campaign, beside its page",
-    f"{PREFIX}/messages/export": "streams every message",
     "/campaigns/{campaign_id}/tests/{message_id}": "of a test that was just sent",
     "/devices/{device_id}/test/{message_id}": "of a test that was just sent",
     "/devices/{device_id}/pair": "while a phone is being paired",
