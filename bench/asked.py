@@ -22,6 +22,7 @@ LEFT_OUT: Mapping[str, str] = {
     "/leads/imports/{import_id}/rejected": "a file of a day",
     "/messages/export": "streams every message",
     "/campaigns/{campaign_id}/summary": "counts every lead by the planner's own rule, for as long as that takes",
+    "/campaigns/{campaign_id}/by-device": "reads all messages of a campaign, beside its page",
     "/campaigns/{campaign_id}/tests/{message_id}": "of a test that was just sent",
     "/devices/{device_id}/test/{message_id}": "of a test that was just sent",
     "/devices/{device_id}/pair": "while a phone is being paired",

@@ -192,7 +192,7 @@ async def test_a_test_is_sent_to_a_number_of_ones_own_and_its_life_is_seen(desk:
         life = page.locator("#test")
         await expect(life).to_contain_text("Test to +60 12-999 9999")
         await expect(life).to_contain_text(re.compile("Sent|Delivered|Read"))
-        await expect(life).not_to_have_attribute("hx-get", re.compile("."))
+        await expect(page.locator("#test-now")).not_to_have_attribute("hx-get", re.compile("."))
     assert (await fleet.show(campaign)).counts.planned == 0
     [sent] = await scene.fetch(
         "SELECT c.body FROM broadcast_messages m JOIN contents c ON c.id = m.content_id WHERE m.recipient = $1",

@@ -151,7 +151,7 @@ async def test_a_test_goes_out_by_itself_and_its_life_is_shown(
     assert answer.status_code == 303
     page = (await browser.get(answer.headers["Location"])).text
     assert "waits for the turn of Counter" in page
-    [life] = [a["hx-get"] for a in Page(page).attributes("section", id="test")]
+    [life] = [a["hx-get"] for a in Page(page).attributes("div", id="test-now")]
     await scene.execute(
         "UPDATE broadcast_messages SET status = 'skipped', reason = 'opt_out', ended_at = fleetcast_now()"
     )

@@ -37,7 +37,7 @@ PAGES = (
     "/campaigns/{campaign_id}/tests/{message_id}",
     "/campaigns/{campaign_id}/edit",
     "/campaigns/{draft_id}",
-    "/campaigns/{draft_id}?trying=1&another=1&lead={lead_id}&tried={message_id}",
+    "/campaigns/{draft_id}?another=1&lead={lead_id}&tried={message_id}",
     "/campaigns/{draft_id}/summary",
     "/campaigns/{draft_id}/edit",
     "/devices",
