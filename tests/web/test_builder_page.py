@@ -217,3 +217,6 @@ async def test_a_medium_that_is_unknown_is_refused_when_it_is_stored(browser: ht
     answer = await browser.post("/campaigns/new", data=FORM | {"media": "0" * 64})
     assert answer.status_code == 422
     assert "upload it first" in answer.text
+    answer = await browser.post("/campaigns/look", data=FORM | {"media": "0" * 64})
+    assert answer.status_code == 422
+    assert "upload it first" in answer.text

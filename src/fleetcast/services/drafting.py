@@ -18,6 +18,7 @@ from fleetcast.errors import InvalidInput, InvalidInputs, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services.audience_look import FEW, AudienceLook, LeadCounts, Wish, look_at_audience
 from fleetcast.services.campaign_fields import CampaignFields, Checked, check
+from fleetcast.services.media import is_hash, unknown_medium
 from fleetcast.store import audience_sample, campaigns, contents, leads, media, overview, workspaces
 from fleetcast.store.audience import Audience, variables_of
 from fleetcast.store.campaigns import Campaign
@@ -219,8 +220,10 @@ async def _look(
         who = await _reader(connection, workspace.id, wish.audience, found, lead_id, another=another)
         if who is not None:
             reading = await read_as(connection, workspace, who, template, wish.starts_at or now)
-    stored = await _medium(connection, workspace, medium)
-    return DraftLook(found, reading, stored, wish.starts_at if wish else None, now, tuple(problems))
+    stored, wrong = await _medium(connection, workspace, medium), list(problems)
+    if stored is None and medium is not None and is_hash(medium):
+        wrong.append(unknown_medium(medium))
+    return DraftLook(found, reading, stored, wish.starts_at if wish else None, now, tuple(wrong))
 
 
 async def _reader(
