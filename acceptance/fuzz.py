@@ -51,6 +51,15 @@ NEVER_LET_IN: dict[str, str] = {
         ("POST /messages/in-doubt/give-up", "POST /messages/in-doubt/resend"),
         "need a message in doubt that nobody has decided yet; tests/api/test_messages.py",
     ),
+    **dict.fromkeys(
+        (
+            "GET /installation",
+            "POST /installation/senders/{sender}/drain",
+            "POST /installation/senders/{sender}/resume",
+        ),
+        "is for the owner of the installation; tests/api/test_installation.py",
+    ),
+    "POST /media/from": "needs a picture, or other people's servers; tests/api/test_media.py",
     "POST /workspaces": "is for whoever runs the installation; tests/api/test_workspaces.py",
     "POST /me/second-factor/confirm": "needs a code of this minute; tests/api/test_me.py",
     "POST /me/second-factor/off": "needs a code of this minute; tests/api/test_me.py",

@@ -62,7 +62,7 @@ async def test_a_sender_is_drained_and_resumed_by_click_and_the_page_follows(
         await page.get_by_role("button", name="Drain…").click()
         await expect(page.locator("#drain")).to_contain_text("go to 1 other sender within seconds")
         await page.evaluate("window.same = true")
-        await page.locator("#drain").get_by_role("button", name="Drain 32 shards").click()
+        await page.locator("#drain").get_by_role("button", name=re.compile(r"Drain \d+ shards")).click()
         await expect(page.get_by_text("The sender rests from now on")).to_be_visible()
         await page.evaluate("window.same = true")
         await expect(page.locator("#process")).to_contain_text("Drained")

@@ -19,7 +19,7 @@ from structlog.typing import EventDict
 from fleetcast.domain.access import Role
 from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.services.accounts.membership import invite
-from fleetcast.store import connection
+from fleetcast.store import connection, users
 from fleetcast.web.app import create_app
 from tests.chaos.world import DEVICES, PATIENCE, POSTGRES, World, make_template, new_world
 from tests.process_tree import eventually
@@ -228,8 +228,10 @@ async def test_c11_locks_held_by_others_stop_claims_and_keep_results(world: Worl
 
 @pytest.fixture
 async def page(world: World) -> AsyncIterator[httpx2.AsyncClient]:
-    """The dashboard in the browser of a member, with more patience than it has."""
+    """The dashboard in the browser of who may see all of it, with more patience than it has."""
     person = await visitors.signed_in(world.fleet.runtime, world.fleet.workspace.id)
+    async with world.fleet.runtime.db.transaction() as connection:
+        await users.own_installation(connection, person.user_id)
     async with (
         serving(world.fleet.runtime) as (url, _, _),
         httpx2.AsyncClient(

@@ -84,7 +84,7 @@ class About:
     clock_difference: timedelta
     """This machine's clock minus the database's."""
     concerns: list[Concern]
-    node: str
+    node: str | None
     """Id of this machine's data directory."""
 
 
@@ -142,7 +142,8 @@ async def about(runtime: Runtime) -> About:
     difference = here - state.now
     concerns = list_concerns(versions, places, state, difference, production=settings.mode is Mode.PRODUCTION, now=here)
     concerns += [Concern("processes", f"{trouble} Its log says more.") for trouble in troubled]
-    return About(versions, places, state, difference, concerns, node_id(settings.data))
+    node = node_id(settings.data) if settings.data.is_dir() else None  # looking makes nothing
+    return About(versions, places, state, difference, concerns, node)
 
 
 async def examine(runtime: Runtime) -> Checkup:

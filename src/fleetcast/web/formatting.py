@@ -4,14 +4,12 @@ import re
 
 from markupsafe import Markup, escape
 
-
-def _pattern(mark: str) -> re.Pattern[str]:
-    """A mark begins beside a word and ends beside one, within a line."""
-    m = re.escape(mark)
-    return re.compile(rf"(?<![\w{m}]){m}(?=\S)([^{m}\n]+?)(?<=\S){m}(?![\w{m}])")
-
-
-_PATTERNS = tuple((_pattern(mark), tag) for mark, tag in (("*", "b"), ("_", "i"), ("~", "s")))
+_PATTERNS = (
+    (re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+?)(?<=\S)\*(?![\w*])"), "b"),
+    (re.compile(r"(?<!\w)_(?=\S)([^_\n]+?)(?<=\S)_(?!\w)"), "i"),
+    (re.compile(r"(?<![\w~])~(?=\S)([^~\n]+?)(?<=\S)~(?![\w~])"), "s"),
+)
+"""A mark begins beside a word and ends beside one, within a line."""
 
 
 def written(text: str) -> Markup:

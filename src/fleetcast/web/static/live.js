@@ -71,7 +71,7 @@
   });
   document.addEventListener("htmx:sse:error", (event) => failed("stream", event.detail.status));
   document.addEventListener("htmx:after:request", (event) => { // the first answer was no stream
-    if (event.detail.ctx.sourceElement !== stream) return;
+    if (!event.detail.ctx.sourceElement?.matches("[data-stream]")) return;
     event.preventDefault();
     failed("stream", event.detail.ctx.response.status);
   });
