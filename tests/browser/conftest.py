@@ -52,11 +52,12 @@ class Desk:
         height: int = 800,
         dark: bool = False,
         expected: Sequence[str] = (),
+        perhaps: Sequence[str] = (),
     ) -> AbstractAsyncContextManager[Page]:
-        """A window in which `person` is signed in, or nobody. What goes wrong in it and is not `expected` fails the
-        test at the end of the block.
+        """A window in which `person` is signed in, or nobody. What goes wrong in it and is neither `expected` nor
+        told as `perhaps` fails the test at the end of the block.
         """
-        return self.hearing(Complaints(expected), person, width=width, height=height, dark=dark)
+        return self.hearing(Complaints(expected, perhaps), person, width=width, height=height, dark=dark)
 
     def hearing(
         self,

@@ -159,7 +159,7 @@ async def test_s06_an_open_page_leads_to_the_door_when_its_session_ends(
     monkeypatch.setattr(live, "SIGN_OF_LIFE", 0.1)
     await add_device(db, workspace, "Kedai 1")
     await add_campaign(db, workspace, "Spring", sums=FIGURES)
-    async with desk.open(person) as page:
+    async with desk.open(person, perhaps=["status of 401", "status 401"]) as page:  # the stream may ask once more
         await page.goto(f"/?workspace={workspace}")
         await says(page, "Overview")
         await sign_out(runtime, person.token)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fleetcast.cli import main as entry
+from fleetcast.errors import Unavailable
 from tests.cli.conftest import Command
 
 FLEETCAST = str(Path(sys.executable).with_name("fleetcast"))
@@ -110,6 +111,14 @@ def _ctrl_c_until_it_ends(command: "subprocess.Popen[str]") -> tuple[str, str]:
 
 
 def test_ctrl_c_in_the_middle_of_a_command_ends_with_130(tmp_path: Path) -> None:
+    for _ in range(3):  # a busy machine may let the ten seconds of the connection pass before the key is pressed
+        ended = _interrupted_while_it_waits(tmp_path)
+        if ended[0] != Unavailable.exit_code:
+            break
+    assert ended == (130, "", "")
+
+
+def _interrupted_while_it_waits(tmp_path: Path) -> tuple[int, str, str]:
     # A server that takes the connection and never answers keeps the command waiting.
     import socket
 
@@ -130,7 +139,7 @@ def test_ctrl_c_in_the_middle_of_a_command_ends_with_130(tmp_path: Path) -> None
         finally:
             started.kill()
             started.wait()
-    assert (started.returncode, out, err) == (130, "", "")
+    return started.returncode, out, err
 
 
 def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path, database_url: str, redis_url: str) -> None:

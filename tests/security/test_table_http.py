@@ -186,12 +186,12 @@ async def test_s49_who_goes_on_after_the_answer_is_let_go(runtime: Runtime, monk
 
 
 async def test_s49_who_is_slow_and_goes_on_is_waited_for(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "CONTENT_WITHIN", 0.3)
+    monkeypatch.setattr(reading, "CONTENT_WITHIN", 1.0)
     monkeypatch.setattr(reading, "SLOWEST", 10)
     async with serving(runtime) as url:
         body = [b"email=ann", *[b"%40exampl"] * 9]
         head = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % sum(map(len, body))
-        answer = await heard(url, head, *body, every=0.1)
+        answer = await heard(url, head, *body, every=0.2)
         assert status(answer) == 401, answer  # the e-mail address is wrong, the request is not
 
 
