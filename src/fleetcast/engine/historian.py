@@ -10,7 +10,7 @@ import asyncio
 import structlog
 
 from fleetcast.engine.supervisor import Beat
-from fleetcast.engine.waiting import pause
+from fleetcast.engine.waiting import take_turns
 from fleetcast.errors import Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.store import history
@@ -19,7 +19,6 @@ from fleetcast.store.audience import KEYED
 log = structlog.get_logger()
 
 LOOK_SECONDS = 20.0
-BEAT_SECONDS = 5.0
 TURN = 200
 """Campaigns long over that are looked at beside the others: a late receipt of one waits for its turn."""
 
@@ -35,19 +34,14 @@ class Historian:
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
         """A look at every full twenty seconds of the database's clock."""
-        loop = asyncio.get_running_loop()
-        following = loop.time()
-        while not stop.is_set():
-            beat()
-            if loop.time() < following:
-                await pause(stop, min(BEAT_SECONDS, following - loop.time()))
-                continue
-            wait = LOOK_SECONDS
-            try:
-                wait = await self.run_once()
-            except Unavailable as error:
-                log.warning("the history waits for the database", error=str(error))
-            following = loop.time() + wait
+        await take_turns(stop, beat, self._turn)
+
+    async def _turn(self) -> float:
+        try:
+            return await self.run_once()
+        except Unavailable as error:
+            log.warning("the history waits for the database", error=str(error))
+            return LOOK_SECONDS
 
     async def run_once(self) -> float:
         """One look; seconds until the next one is due."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from fleetcast.engine.supervisor import Beat
-from fleetcast.engine.waiting import pause
+from fleetcast.engine.waiting import pause, take_turns
 from fleetcast.errors import Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services.bulk_edits import KEPT_FOR
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 ROUND_SECONDS = 3_600.0
 """Between two rounds."""
-BEAT_SECONDS = 5.0
+TRY_AGAIN_SECONDS = 5.0
 REST_SHARE = 1.0
 """After each chunk it rests so many times as long as the chunk took: others have the servers half of the time."""
 
@@ -36,19 +36,18 @@ class Retention:
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
         """A round every hour."""
-        loop = asyncio.get_running_loop()
-        following = loop.time()
-        while not stop.is_set():
-            beat()
-            if loop.time() < following:
-                await pause(stop, min(BEAT_SECONDS, following - loop.time()))
-                continue
-            following = loop.time() + ROUND_SECONDS
+        clock = asyncio.get_running_loop().time
+
+        async def turn() -> float:
+            began = clock()
             try:
                 await self.run_once(stop, beat)
             except Unavailable as error:
                 log.warning("retention waits for the database", error=str(error))
-                following = loop.time() + BEAT_SECONDS
+                return TRY_AGAIN_SECONDS
+            return ROUND_SECONDS - (clock() - began)
+
+        await take_turns(stop, beat, turn)
 
     async def run_once(self, stop: asyncio.Event, beat: Beat = lambda: None) -> None:
         """One round: everything that is old enough now, or as much of it as there is time for until the stop."""

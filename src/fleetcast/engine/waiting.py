@@ -1,10 +1,13 @@
 """How loops wait: for an event, never by polling, and never past their stop."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+BEAT_SECONDS = 5.0
+"""How often a loop that rests long between two turns says that it is there."""
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -29,6 +32,18 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
             await stop.wait()
     except TimeoutError:
         return
+
+
+async def take_turns(stop: asyncio.Event, beat: Callable[[], None], turn: Callable[[], Awaitable[float]]) -> None:
+    """One turn after another until `stop` is set. `turn` returns in how many seconds the next is due."""
+    loop = asyncio.get_running_loop()
+    following = loop.time()
+    while not stop.is_set():
+        beat()
+        if loop.time() < following:
+            await pause(stop, min(BEAT_SECONDS, following - loop.time()))
+        else:
+            following = await turn() + loop.time()
 
 
 async def either(first: asyncio.Event, second: asyncio.Event, seconds: float) -> None:
