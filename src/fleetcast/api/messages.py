@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -161,8 +161,7 @@ async def _recipient(runtime: Runtime, access: Access, text: str | None) -> Phon
         raise InvalidInput("recipient", error.problem) from None
 
 
-@router.get("/messages", **needs(Scope.READ, device_keys=True))
-async def list_messages(
+async def _wanted(
     access: Caller,
     runtime: Open,
     campaign_id: Annotated[int | None, Query(ge=1, le=LAST_ID, description="Only of this campaign.")] = None,
@@ -171,6 +170,26 @@ async def list_messages(
     recipient: Annotated[str | None, Query(max_length=100, description="Only to this number.")] = None,
     since: Annotated[Instant | None, Query(description="Only those made then or later.")] = None,
     until: Annotated[Instant | None, Query(description="Only those made before then.")] = None,
+) -> WantedMessages:
+    return WantedMessages(
+        None if campaign_id is None else CampaignId(campaign_id),
+        own_device(access, device_id),
+        status,
+        await _recipient(runtime, access, recipient),
+        since,
+        until,
+    )
+
+
+Wanted = Annotated[WantedMessages, Depends(_wanted)]
+"""Which messages a list or an export is narrowed to."""
+
+
+@router.get("/messages", **needs(Scope.READ, device_keys=True))
+async def list_messages(
+    access: Caller,
+    runtime: Open,
+    wanted: Wanted,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Message]:
@@ -179,16 +198,16 @@ async def list_messages(
     Where few are like that, a page may have fewer than `limit`, or none, although others follow: go on as long as there
     is a `next`. A list that takes longer than 10 seconds is refused; best narrow it by campaign.
     """
-    by_number = campaign_id is not None and recipient is None
+    by_number = wanted.campaign_id is not None and wanted.recipient is None
     found = await messages.list_messages(
         runtime,
         access.workspace_id,
-        campaign_id=None if campaign_id is None else CampaignId(campaign_id),
-        device_id=own_device(access, device_id),
-        status=status,
-        recipient=await _recipient(runtime, access, recipient),
-        since=since,
-        until=until,
+        campaign_id=wanted.campaign_id,
+        device_id=wanted.device_id,
+        status=wanted.status,
+        recipient=wanted.recipient,
+        since=wanted.since,
+        until=wanted.until,
         after=with_plus(after) if by_number else after,
         limit=limit,
     )
@@ -204,25 +223,12 @@ async def list_messages(
 async def export_messages(
     access: Caller,
     runtime: Open,
-    campaign_id: Annotated[int | None, Query(ge=1, le=LAST_ID, description="Only of this campaign.")] = None,
-    device_id: Annotated[int | None, Query(ge=1, le=LAST_ID, description="Only of this device.")] = None,
-    status: Annotated[MessageStatus | None, Query(description="Only in this status.")] = None,
-    recipient: Annotated[str | None, Query(max_length=100, description="Only to this number.")] = None,
-    since: Annotated[Instant | None, Query(description="Only those made then or later.")] = None,
-    until: Annotated[Instant | None, Query(description="Only those made before then.")] = None,
+    wanted: Wanted,
 ) -> StreamingResponse:
     """The same messages as CSV, all of them, with the name of each person.
 
     Cells that a spreadsheet would run, and phone numbers, begin with an apostrophe. Times are of the workspace's zone.
     """
-    wanted = WantedMessages(
-        None if campaign_id is None else CampaignId(campaign_id),
-        own_device(access, device_id),
-        status,
-        await _recipient(runtime, access, recipient),
-        since,
-        until,
-    )
     pieces = await download_messages(runtime, access.workspace_id, wanted, actor=access.actor)
     headers = {"Content-Disposition": 'attachment; filename="messages.csv"'}
     return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)
