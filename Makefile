@@ -44,6 +44,9 @@ demo: $(RUN) ## A demo broadcast to its end without a terminal; exit code 0 only
 test: $(DEV) browser ## Every test; ARGS="..." goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
+testbed: $(DEV) ## A local WhatsApp Web for client libraries, on loopback only (docs/testbed.md)
+	@$(BIN)/python -m testbed.whatsapp_web $(ARGS)
+
 bench: $(RUN) ## Every figure (about 30 minutes); ARGS="pipeline --quick" for one of them, short
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -80,4 +83,4 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 clean: ## Remove the virtual environment and caches (never data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help browser run demo test bench bench-growth acceptance acceptance-chaos acceptance-fuzz check format lock clean
+.PHONY: help browser run demo test testbed bench bench-growth acceptance acceptance-chaos acceptance-fuzz check format lock clean
