@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import fleet, growth, idle, lateness, leads, page, pipeline, planning, report, usage
+from bench import fleet, growth, idle, lateness, leads, page, pages, pipeline, planning, report, usage
 from bench.figures import Figure
 from bench.outcome import Order, Outcome
 from bench.scale import SCALES
@@ -28,17 +28,20 @@ BENCHMARKS: dict[str, Callable[[Order], Outcome]] = {
     "page": page.run,
     "fleet": fleet.run,
     "growth": growth.run,
+    "pages": pages.run,
 }
 """By name, in the order in which they run."""
-APART = ("growth",)
-"""Only by name: takes longer than all others together."""
+APART = ("growth", "pages")
+"""Only by name: each takes long, and has a report of its own."""
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Fleetcast on this machine.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true", help="smaller and shorter, for a look")
-    parser.add_argument("--report", type=Path, help="where the report goes; else bench/report.json (bench/growth.json)")
+    parser.add_argument(
+        "--report", type=Path, help="where the report goes; else bench/report.json (growth.json, pages.json)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="decides what is made up")
     parser.add_argument("--senders", type=int, default=1, help="sender processes of the pipeline")
     parser.add_argument("--statements", action="store_true", help="also PostgreSQL's time by statement")
@@ -60,7 +63,9 @@ def main(words: Sequence[str] | None = None) -> int:
     given = _arguments(words)
     names = given.names or [name for name in BENCHMARKS if name not in APART]
     scale = SCALES[given.scale or ("quick" if given.quick else "full")]
-    path = given.report or report.FOLDER / ("growth.json" if names == ["growth"] else "report.json")
+    path = given.report or report.FOLDER / (
+        f"{names[0]}.json" if len(names) == 1 and names[0] in APART else "report.json"
+    )
     load = round(usage.load(), 2)
     print(f"{', '.join(names)} ({scale.name}); load of this machine {load}", flush=True)
     failed: dict[str, str] = {}

@@ -37,11 +37,14 @@ class Door:
 
     port: int
     token: str = ""
+    key: str = ""
+    """Of the API; for programs, which have no session."""
 
     def request(self, path: str) -> bytes:
-        """What a browser sends for an address."""
-        cookie = f"Cookie: {cookie_name(secure=False)}={self.token}\r\n" if self.token else ""
-        return f"GET {path} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n{cookie}Connection: close\r\n\r\n".encode()
+        """What a browser or a program sends for an address."""
+        proof = f"Cookie: {cookie_name(secure=False)}={self.token}\r\n" if self.token else ""
+        proof += f"Authorization: Bearer {self.key}\r\n" if self.key else ""
+        return f"GET {path} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n{proof}Connection: close\r\n\r\n".encode()
 
 
 async def visit(door: Door, path: str, wanted: bytes) -> Visit:

@@ -156,6 +156,15 @@ GOALS: dict[str, Goal] = {
         "99th percentile of the time between two events of the same 20 browsers while three others never read; the "
         "silence after the last event is counted.",
     ),
+    "page_p95_ms": Goal(
+        "ms",
+        100,
+        le,
+        "95th percentile of the time from a new connection to the last byte of every page of the dashboard, each asked "
+        "for equally often with parameters drawn anew, while a campaign goes out at a human pace and the tables hold "
+        "the state of a large install.",
+    ),
+    "api_p95_ms": Goal("ms", 50, le, "The same of every GET of the API that does not stream a table."),
     "growth_sending_ratio": Goal(
         "fraction",
         1.5,

@@ -6,6 +6,22 @@ from fleetcast.domain.pacing import Pace
 
 
 @dataclass(frozen=True, slots=True)
+class Large:
+    """How much a large install has stored."""
+
+    devices: int
+    leads: int
+    messages: int
+    campaigns: int
+    """The first of them goes to every lead, the others share the rest of the messages."""
+
+    @property
+    def others(self) -> int:
+        """Messages of each campaign but the first."""
+        return max(1, (self.messages - self.leads) // max(1, self.campaigns - 1))
+
+
+@dataclass(frozen=True, slots=True)
 class Scale:
     """All sizes of one run. Times in seconds."""
 
@@ -30,7 +46,13 @@ class Scale:
     """Rows and devices of each run of growth."""
     growth_deleted: tuple[int, int]
     """The one of them that is deleted by retention afterwards."""
+    state: Large
+    """What is stored while every page is asked for."""
+    asked: int
+    """How often each page is asked for."""
     shared_buffers: str = "1500MB"
+    pages_buffers: str = "256MB"
+    """What Fleetcast takes by itself on a machine of some size: the large state does not fit into it."""
     moment: float = 2.0
     """Between the start of the parts and the measurement, so that starting is not measured."""
 
@@ -61,6 +83,8 @@ FULL = Scale(
         (1_000_000, 30_000),
     ),
     growth_deleted=(1_000_000, 3_000),
+    state=Large(3_000, 1_000_000, 10_000_000, 300),
+    asked=40,
 )
 QUICK = Scale(
     name="quick",
@@ -81,6 +105,8 @@ QUICK = Scale(
     page_rows=150_000,
     growth=tuple(size for size in FULL.growth if size[0] < 5_000_000),
     growth_deleted=FULL.growth_deleted,
+    state=Large(3_000, 100_000, 1_000_000, 60),
+    asked=15,
 )
 TINY = Scale(
     name="tiny",
@@ -101,7 +127,10 @@ TINY = Scale(
     page_rows=2_000,
     growth=((500, 40), (1_000, 40)),
     growth_deleted=(1_000, 40),
+    state=Large(40, 2_000, 8_000, 12),
+    asked=2,
     shared_buffers="64MB",
+    pages_buffers="64MB",
     moment=0.3,
 )
 SCALES = {scale.name: scale for scale in (FULL, QUICK, TINY)}

@@ -94,22 +94,28 @@ async def server_versions(database_url: str, redis_url: str) -> dict[str, str]:
 class Parts:
     """Real processes of Fleetcast, by name, for as long as the block runs."""
 
-    def __init__(self, stage: Stage, *names: str) -> None:
+    def __init__(self, stage: Stage, *names: str, more: Mapping[str, str] | None = None) -> None:
         self._stage = stage
         self._names = names
+        self._more = dict(more or {})
+        """Further environment variables."""
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Parts":
         settings = self._stage.settings
         assert settings.database_url is not None
         assert settings.redis_url is not None
-        env = os.environ | {
-            "DATABASE_URL": settings.database_url.get_secret_value(),
-            "REDIS_URL": settings.redis_url.get_secret_value(),
-            "FLEETCAST_DATA": str(settings.data),
-            "FLEETCAST_LOG_LEVEL": settings.log_level,
-            "PORT": str(settings.port),
-        }
+        env = (
+            os.environ
+            | {
+                "DATABASE_URL": settings.database_url.get_secret_value(),
+                "REDIS_URL": settings.redis_url.get_secret_value(),
+                "FLEETCAST_DATA": str(settings.data),
+                "FLEETCAST_LOG_LEVEL": settings.log_level,
+                "PORT": str(settings.port),
+            }
+            | self._more
+        )
         with ExitStack() as stack:
             stack.callback(self.stop)
             for number, name in enumerate(self._names):

@@ -10,21 +10,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import asyncpg
 import pytest
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.embedded.servers import EmbeddedServers
-from fleetcast.queue.client import connect
-from fleetcast.queue.keys import Keys
-from fleetcast.queue.nudges import Nudges
 from fleetcast.runtime import Runtime
 from fleetcast.services.accounts import passwords
-from fleetcast.settings import Settings
 from fleetcast.store.connection import Database
 from fleetcast.store.schema import migrate
+from tests.fresh import execute, fresh_database, fresh_runtime, with_name
 
 # What a disk does after a power cut is not what these tests ask.
 _QUICK = {
@@ -48,6 +44,33 @@ def pytest_configure() -> None:
             continue
         if name.startswith("FLEETCAST_") or name in {"DATABASE_URL", "REDIS_URL", "PORT"}:
             del os.environ[name]
+
+
+LONGEST_FIRST = (
+    "api/test_fuzz.py",
+    "chaos/test_crash_table_scheduler.py",
+    "chaos/test_crash_table_takeover.py",
+    "chaos/test_servers.py",
+    "chaos/test_crash_table_sender.py",
+    "chaos/test_kills.py",
+    "browser/test_pages.py",
+    "bench/test_bench.py",
+    "security/test_table_logs.py",
+    "cli/test_demo.py",
+    "cli/test_up.py",
+    "engine/test_sending.py",
+    "models/test_queue_model.py",
+    "security/test_isolation.py",
+    "embedded/test_servers.py",
+)
+"""Below tests/; begun first, so that all processes end at about the same time. A file is one process's work."""
+
+
+@pytest.hookimpl(trylast=True)  # after they were shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take long in front; `--no-loadscope-reorder` keeps them there."""
+    places = {Path("tests", name): place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(Path(item.location[0]), len(places)))
 
 
 @pytest.fixture(scope="session")
@@ -78,28 +101,24 @@ def servers(short_directory: Path) -> Iterator[EmbeddedServers]:
 async def template(servers: EmbeddedServers) -> str:
     """Name of a database with the newest schema and nothing in it; to be copied, never opened."""
     name = "template_fleetcast"
-    await _execute(servers.database_url, f"CREATE DATABASE {name}")
-    await migrate(_with_name(servers.database_url, name))
-    await _execute(servers.database_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    await execute(servers.database_url, f"CREATE DATABASE {name}")
+    await migrate(with_name(servers.database_url, name))
+    await execute(servers.database_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     return name
 
 
 @pytest.fixture
 async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
     """postgresql://… of a fresh, migrated database."""
-    name = f"test_{uuid4().hex}"
-    await _execute(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    yield _with_name(servers.database_url, name)
-    await _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+    async with fresh_database(servers, template) as url:
+        yield url
 
 
 @pytest.fixture
 async def empty_database_url(servers: EmbeddedServers) -> AsyncIterator[str]:
     """postgresql://… of a fresh database without any schema."""
-    name = f"test_{uuid4().hex}"
-    await _execute(servers.database_url, f"CREATE DATABASE {name} STRATEGY FILE_COPY")
-    yield _with_name(servers.database_url, name)
-    await _execute(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+    async with fresh_database(servers) as url:
+        yield url
 
 
 @pytest.fixture
@@ -118,19 +137,8 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def runtime(db: Database, redis_url: str, short_directory: Path) -> AsyncIterator[Runtime]:
     """A Runtime on the fresh database, with keys and a data directory of its own."""
-    own = uuid4().hex[:12]
-    data = short_directory / own
-    (data / "run").mkdir(parents=True)
-    settings = Settings(database_url=db.dsn, redis_url=redis_url, redis_prefix=f"test-{own}", data=data)
-    keys = Keys(settings.redis_prefix)
-    redis = connect(redis_url)
-    try:
-        yield Runtime(settings, db, redis, keys, Nudges(redis, keys))
-    finally:
-        if left := [key async for key in redis.scan_iter(match=f"{settings.redis_prefix}:*", count=1000)]:
-            await redis.delete(*left)
-        await redis.aclose()
-        shutil.rmtree(data, ignore_errors=True)
+    async with fresh_runtime(db, redis_url, short_directory) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -148,15 +156,3 @@ async def workspace(db: Database) -> WorkspaceId:
             "INSERT INTO workspaces (name) VALUES ($1) RETURNING id", f"Test {uuid4().hex[:6]}"
         )
     return WorkspaceId(made)
-
-
-def _with_name(url: str, name: str) -> str:
-    return url.replace("/fleetcast?", f"/{name}?", 1)
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

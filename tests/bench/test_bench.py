@@ -42,7 +42,7 @@ FULL_RUN = {
     "page_events_per_s",
     "page_event_gap_p99_s",
 }
-GROWTH = {"growth_sending_ratio", "growth_planning_ratio", "retention_writer_p99_ms"}
+APART = {"growth_sending_ratio", "growth_planning_ratio", "retention_writer_p99_ms", "page_p95_ms", "api_p95_ms"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def ran(short_directory: Path) -> Ran:
     temporary = short_directory / "bench"
     temporary.mkdir(mode=0o711)
     mark = f"bench-{uuid4().hex}"
-    halves = (["idle", "lateness", "page", "fleet"], ["pipeline", "planning", "leads", "growth"])
+    halves = (["idle", "lateness", "page", "fleet"], ["pipeline", "planning", "leads", "growth", "pages"])
     assert {name for half in halves for name in half} == set(bench.BENCHMARKS)
     children, reports, printed = [], [], ""
     for number, names in enumerate(halves):
@@ -101,7 +101,7 @@ def found(ran: Ran) -> dict[str, Any]:
 
 
 def test_every_figure_is_in_the_report_once_with_value_unit_target_and_verdict(found: dict[str, Any]) -> None:
-    assert {figure["name"] for figure in found["figures"]} == FULL_RUN | GROWTH == set(GOALS)
+    assert {figure["name"] for figure in found["figures"]} == FULL_RUN | APART == set(GOALS)
     assert len(found["figures"]) == len(GOALS)
     for figure in found["figures"]:
         assert set(figure) == {"name", "value", "unit", "target", "holds"}
@@ -179,6 +179,19 @@ def test_the_page_is_asked_for_and_listened_to_while_the_campaign_runs(found: di
     assert _value(found, "page_event_gap_p99_s") <= details["event_gap_s"]["max"] + 0.001
     assert {"postgres", "valkey", "sender", "scheduler", "web"} == set(details["cores_used"])
     assert details["web_memory_mb"] > 10
+
+
+def test_every_page_is_asked_for_on_the_state_of_a_large_install(found: dict[str, Any]) -> None:
+    details = found["details"]["pages"]
+    assert details["not_asked"] == []
+    assert details["addresses"] > 90
+    assert details["asked"] == details["addresses"] * TINY.asked
+    assert details["stored"]["messages"] == TINY.state.messages
+    for kind, figure in (("pages", "page_p95_ms"), ("api", "api_p95_ms")):
+        slowest = details[f"slowest_{kind}"]
+        assert len(slowest) == 10
+        assert all(each["name"].startswith("/api/v1") is (kind == "api") for each in slowest)
+        assert 0 < _value(found, figure) <= max(each["max_ms"] for each in slowest) + 0.1
 
 
 def test_growth_has_a_row_for_each_size(found: dict[str, Any]) -> None:

@@ -2,71 +2,65 @@
 
 from pathlib import Path
 
+from playwright.async_api import expect
+
 from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import add_device
-from fleetcast.services.leads import list_leads
+from fleetcast.services.lead_search import page_of_leads
 from tests.api.tenants import Person
-from tests.browser.chromium import Chromium, Page
-from tests.web.visitors import SESSION
+from tests.browser import windows
+from tests.browser.conftest import Desk
 
 FILE = "Mobile 2,Who,Internal\n012-345 6781,Aminah,x\n012-345 6782,Ben,y\nnot a number,Cho,z\n"
+NO_PHONE = "status of 422"
+"""What the console says of the first look: the file has no column that is called phone."""
 
 
-async def choose(page: Page, path: Path) -> None:
-    root = (await page.order("DOM.getDocument"))["root"]["nodeId"]
-    node = await page.order("DOM.querySelector", nodeId=root, selector="#f-file")
-    await page.order("DOM.setFileInputFiles", nodeId=node["nodeId"], files=[str(path)])
-
-
-async def pick(page: Page, heading: str, field: str) -> None:
-    await page.run(
-        f"(() => {{ const s = document.querySelector('[aria-label=\"What {heading} is\"]'); s.value = '{field}';"
-        " s.dispatchEvent(new Event('change', { bubbles: true })); })()"
-    )
-
-
-async def test_a_file_is_looked_at_mapped_imported_and_its_bad_rows_are_named(
-    browser: Chromium, url: str, runtime: Runtime, workspace: WorkspaceId, person: Person, tmp_path: Path
+async def test_a_file_is_looked_at_mapped_imported_and_its_bad_rows_are_taken_home(
+    desk: Desk, runtime: Runtime, workspace: WorkspaceId, person: Person, tmp_path: Path
 ) -> None:
     await add_device(runtime, workspace, "Counter", region="MY")
     path = tmp_path / "people.csv"
     path.write_text(FILE, encoding="utf-8")
-    async with browser.page() as page:
-        await page.give_cookie(url, SESSION, person.token)
-        await page.open(f"{url}/leads/import", "document.querySelector('[data-import]')")
-        await choose(page, path)
-        await page.until("!document.querySelector('[data-trouble]').hidden")
-        assert await page.run("document.querySelector('[data-found] button').disabled")
-        await pick(page, "Mobile 2", "phone")
-        await page.until("document.querySelectorAll('[data-rows] tr').length === 3")
-        assert await page.run("document.querySelector('[data-trouble]').hidden")
-        await pick(page, "Who", "name")
-        await page.until("document.querySelector('[data-rows]').textContent.includes('Aminah')")
-        await pick(page, "Internal", "")
-        await page.until("document.querySelector('[aria-label=\"What Internal is\"]').value === ''")
-        assert "not a number" in await page.run("document.querySelector('[data-rows]').textContent")
-        await page.run("document.querySelector('[data-found] button').click()")
-        await page.until("document.querySelector('.st.k-ok') && location.pathname.startsWith('/leads/imports/')")
-        assert "Line 4" in await page.run("document.querySelector('main').textContent")
-        assert [c for c in page.complaints if "422" not in c] == [], "the first look found no phone column"
-    found, _ = await list_leads(runtime, workspace)
+    async with desk.open(person, expected=[NO_PHONE]) as page:
+        await page.goto("/leads/import")
+        rows, send = page.locator("[data-rows]"), page.get_by_role("button", name="Import the file")
+        await page.locator("#f-file").set_input_files(path)
+        await expect(page.get_by_role("alert")).to_contain_text("phone")
+        await expect(send).to_be_disabled()
+        await page.get_by_label("What Mobile 2 is").select_option("phone")
+        await expect(rows.locator("tr")).to_have_count(3)
+        await expect(page.get_by_role("alert")).to_be_hidden()
+        await page.get_by_label("What Who is").select_option("name")
+        await expect(rows).to_contain_text("Aminah")
+        await page.get_by_label("What Internal is").select_option("")
+        await expect(page.get_by_label("What Internal is")).to_have_value("")
+        await expect(rows).to_contain_text("not a number")
+        await send.click()
+        await expect(page.get_by_text("Done", exact=True)).to_be_visible()
+        await expect(page.get_by_role("heading", name="1 row rejected")).to_be_visible()
+        await expect(page.get_by_role("main")).to_contain_text("Line 4")
+        async with page.expect_download() as asked:
+            await page.get_by_role("link", name="Download, correct, bring again").click()
+        text = (await (await asked.value).path()).read_text(encoding="utf-8-sig")
+    assert "not a number" in text
+    assert "Cho" in text
+    assert "Aminah" not in text
+    found = (await page_of_leads(runtime, workspace, LeadFilter())).leads
     assert sorted((s.lead.phone, s.lead.name) for s in found) == [("+60123456781", "Aminah"), ("+60123456782", "Ben")]
     assert all(not s.lead.attributes for s in found)
 
 
 async def test_what_is_no_list_of_people_is_refused_before_it_is_sent(
-    browser: Chromium, url: str, runtime: Runtime, workspace: WorkspaceId, person: Person, tmp_path: Path
+    desk: Desk, runtime: Runtime, workspace: WorkspaceId, person: Person, tmp_path: Path
 ) -> None:
     await add_device(runtime, workspace, "Counter", region="MY")
     path = tmp_path / "notes.csv"
     path.write_text("colour,taste\nred,sweet\n", encoding="utf-8")
-    async with browser.page(width=390, height=844) as page:
-        await page.give_cookie(url, SESSION, person.token)
-        await page.open(f"{url}/leads/import", "document.querySelector('[data-import]')")
-        await choose(page, path)
-        await page.until("!document.querySelector('[data-trouble]').hidden")
-        assert "phone" in await page.run("document.querySelector('[data-trouble]').textContent")
-        assert await page.run("document.querySelector('[data-found] button').disabled"), (
-            "it says which column is which first"
-        )
+    async with desk.open(person, width=windows.PHONE, height=844, expected=[NO_PHONE]) as page:
+        await page.goto("/leads/import")
+        await page.locator("#f-file").set_input_files(path)
+        await expect(page.get_by_role("alert")).to_contain_text("phone")
+        await expect(page.get_by_role("button", name="Import the file")).to_be_disabled()

@@ -1,68 +1,76 @@
-"""From an empty workspace to a launched campaign, by the pages alone; no script complains on any of them."""
+"""From the first password to a campaign that everybody has, by the pages alone, on everything running."""
 
-from fleetcast.domain.campaign import CampaignStatus
+import re
+
+from playwright.async_api import expect
+
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.runtime import Runtime
-from fleetcast.services.campaigns import page_of_campaigns
-from fleetcast.services.devices import add_device, find_device
-from fleetcast.services.lead_fields import NewLeadFields
-from fleetcast.services.leads import add_leads
+from fleetcast.services.accounts.people import first_owner
+from fleetcast.services.devices import add_device
 from tests.api.tenants import Person
-from tests.browser.chromium import Chromium
-from tests.web.visitors import SESSION
+from tests.browser.conftest import Desk
+from tests.running import Fleet
+
+FILE = b"phone,name\n012-345 6781,Aminah\n012-345 6782,Ben\n+60 12-345 6783,Cho\n"
 
 
-async def test_from_nothing_to_a_launched_campaign(
-    browser: Chromium, url: str, runtime: Runtime, workspace: WorkspaceId, person: Person
-) -> None:
-    async with browser.page() as page:
-        await page.give_cookie(url, SESSION, person.token)
-        await page.open(url, "document.querySelector('#going a.btn')")
-        await page.run("document.querySelector('#going a.btn').click()")
-        await page.until("document.querySelector('#f-name')")
-        await page.run("document.querySelector('#f-name').focus()")
-        await page.type("Counter")
-        await page.press("Enter")
-        await page.until("document.querySelector('h1').textContent === 'Counter'")
-        device = await find_device(runtime, workspace, "Counter")
-        people: list[NewLeadFields] = [{"phone": f"+6012345678{n}", "name": f"Person {n}"} for n in range(3)]
-        await add_leads(runtime, workspace, device.id, people, actor="test")
-        await page.open(f"{url}/campaigns", "document.querySelector('a.btn-main')")
-        await page.run("document.querySelector('a.btn-main').click()")
-        await page.until("document.querySelector('#f-body')")
-        await page.run("document.querySelector('#f-title').focus()")
-        await page.type("Spring")
-        await page.run("document.querySelector('#f-body').focus()")
-        await page.type("Hello ")
-        await page.run("document.querySelector('[data-text*=name]').click()")
-        assert await page.run("document.querySelector('#preview').textContent") == "Hello {{ name }}"
-        await page.run("document.querySelector('form.wide').requestSubmit()")
-        await page.until("document.querySelector('[popovertarget=launch]')")
-        assert "Hello Person 0" in await page.run("document.querySelector('.bubble').textContent")
-        assert await page.run("getComputedStyle(document.querySelector('#launch')).display") == "none"
-        await page.run("document.querySelector('[popovertarget=launch]').click()")
-        await page.until("document.querySelector('#launch').matches(':popover-open')")
-        assert "Send to 3 people" in await page.run("document.querySelector('#launch').textContent")
-        await page.run("document.querySelector('#launch button').click()")
-        await page.until("document.querySelector('[role=status]').textContent.includes('launched')")
-        assert page.complaints == []
-    [(campaign, _)], _ = await page_of_campaigns(runtime, workspace)
-    assert (campaign.title, campaign.status) == ("Spring", CampaignStatus.RUNNING)
+async def test_from_the_first_password_to_a_campaign_that_everybody_has(desk: Desk, fleet: Fleet) -> None:
+    owner = await first_owner(fleet.runtime)
+    assert owner is not None
+    assert owner.password is not None
+    async with desk.open() as page:
+        await page.goto("/")
+        await page.get_by_label("E-mail address").fill(owner.email)
+        await page.get_by_label("Password").fill(owner.password)
+        await page.get_by_role("button", name="Sign in").click()
+
+        await page.get_by_role("link", name="Add a device").click()
+        await page.get_by_label("Name").fill("Counter")
+        for bound in ("Shortest gap", "Longest gap"):
+            await page.get_by_label(bound).fill("0")
+        await page.get_by_label("Name").press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Counter")
+
+        await page.get_by_role("link", name="Overview").click()
+        await page.get_by_role("link", name="Bring your leads").click()
+        await page.locator("#f-file").set_input_files({"name": "people.csv", "mimeType": "text/csv", "buffer": FILE})
+        await expect(page.locator("[data-rows] tr")).to_have_count(3)
+        await page.get_by_role("button", name="Import the file").click()
+        await expect(page.get_by_text("Done", exact=True)).to_be_visible()
+
+        await page.get_by_role("link", name="Overview").click()
+        await page.get_by_role("link", name="Send the first campaign").click()
+        await page.get_by_label("Title").fill("Spring")
+        await page.get_by_label("Text", exact=True).fill("Hello ")
+        await page.get_by_role("button", name="name", exact=True).click()
+        await expect(page.get_by_label("Text", exact=True)).to_have_value("Hello {{ name }}")
+        await page.get_by_role("button", name=re.compile("see whom it reaches")).click()
+        await expect(page.locator(".bubble")).to_contain_text(re.compile("Hello (Aminah|Ben|Cho)"))
+        launch = page.locator("#launch")
+        await expect(launch).to_be_hidden()
+        await page.get_by_role("button", name="Launch…").click()
+        await expect(launch).to_contain_text("Send to 3 people")
+        await launch.get_by_role("button", name="Send to 3 people").click()
+        await expect(page.get_by_text("The campaign is launched.")).to_be_visible()
+        await expect(page.locator("#now")).to_contain_text("Finished")
+        await expect(page.locator("#now")).to_contain_text("100% of 3 settled")
+    verdict = await fleet.judge()
+    assert verdict.accepted == 3
+    assert verdict.holds
 
 
 async def test_a_mistake_in_a_sheet_is_shown_in_the_sheet(
-    browser: Chromium, url: str, runtime: Runtime, workspace: WorkspaceId, person: Person
+    desk: Desk, runtime: Runtime, workspace: WorkspaceId, person: Person
 ) -> None:
     await add_device(runtime, workspace, "Counter")
-    async with browser.page() as page:
-        await page.give_cookie(url, SESSION, person.token)
-        await page.open(f"{url}/devices", "document.querySelector('[popovertarget=add]')")
-        await page.run("document.querySelector('[popovertarget=add]').click()")
-        await page.until("document.querySelector('#add').matches(':popover-open')")
-        await page.until("document.activeElement.id === 'f-name'")
-        await page.type("counter")
-        await page.press("Enter")
-        await page.until("document.querySelector('#add [role=alert]')")
-        await page.until("document.querySelector('#add').matches(':popover-open')")
-        assert await page.run("document.activeElement.id") == "f-name"
-        assert await page.run("document.querySelector('#f-name').value") == "counter"
+    async with desk.open(person, expected=["status of 422"]) as page:
+        await page.goto("/devices")
+        await page.get_by_role("button", name="Add device").click()
+        sheet = page.locator("#add")
+        await expect(sheet.get_by_label("Name")).to_be_focused()
+        await page.keyboard.insert_text("counter")
+        await page.keyboard.press("Enter")
+        await expect(sheet.get_by_role("alert")).to_be_visible()
+        await expect(sheet.get_by_label("Name")).to_be_focused()
+        await expect(sheet.get_by_label("Name")).to_have_value("counter")

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from fleetcast.engine import intake
 from fleetcast.failpoints import Fault, Point
 from fleetcast.transports.simulator.behaviour import SendOutcome
 from tests.chaos.stage import CUT_SHORT, EVERY, PEOPLE, Stage
@@ -25,7 +26,11 @@ async def test_c01_a_planner_that_fails_half_way_is_followed_by_one_that_adds_wh
 
 
 @pytest.mark.parametrize("fault", EVERY)
-async def test_c02_rows_that_were_queued_without_a_hint_are_found_in_sql(stage: Stage, fault: Fault) -> None:
+async def test_c02_rows_that_were_queued_without_a_hint_are_found_in_sql(
+    stage: Stage, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the look into SQL, here every two seconds; that ten are kept is tried in `tests/engine/test_sending.py`."""
+    monkeypatch.setattr(intake, "REREAD_SECONDS", 2.0)
     await stage.outlives(Point.DISPATCHER_QUEUED, fault, kind="scheduler")
 
 

@@ -28,10 +28,23 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "POST /sign-out": lambda t: {},
     "POST /invitations/{token}": lambda t: {"data": {"name": "Ann", "password": "a green bicycle"}},
     "POST /campaigns/new": lambda t: {"data": a_campaign(t)},
+    "POST /campaigns/look": lambda t: {"data": a_campaign(t)},
     "POST /campaigns/{campaign_id}/edit": lambda t: {"data": a_campaign(t)},
+    "POST /campaigns/{campaign_id}/move": lambda t: {"data": {"to": "2031-12-24"}},
+    "POST /campaigns/{campaign_id}/test": lambda t: {
+        "data": {"to": f"{t.number}778", "device": str(t.ids["device_id"])}
+    },
     "POST /devices": lambda t: {"data": {"name": f"{t.mark} third", "min_delay": "10", "max_delay": "30"}},
     "POST /devices/actions/{action}": lambda t: {"data": {"device": str(t.ids["device_id"])}},
     "POST /devices/{device_id}/pace": lambda t: {"data": {"min_delay": "20", "max_delay": "40"}},
+    "POST /devices/bulk": lambda t: {"data": {"device": str(t.ids["device_id"]), "action": "pause"}},
+    "POST /devices/bulk/start": lambda t: {
+        "data": {"device": str(t.ids["device_id"]), "action": "pause", "confirmed": "1"}
+    },
+    "POST /leads/bulk": lambda t: {"data": {"lead": str(t.ids["lead_id"]), "action": "forget"}},
+    "POST /leads/bulk/start": lambda t: {
+        "data": {"lead": str(t.ids["lead_id"]), "action": "add_niche", "new_niche": f"{t.mark} new", "confirmed": "1"}
+    },
     "POST /leads/{lead_id}": lambda t: {"data": {"name": f"{t.mark} again"}},
     "POST /leads/{lead_id}/consent": lambda t: {"data": {"said": "refused", "source": "on the telephone"}},
     "POST /me/name": lambda t: {"data": {"name": "Ann"}},
@@ -51,6 +64,7 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "PATCH /api/v1/leads/{lead_id}": lambda t: {"json": {"name": f"{t.mark} again"}},
     "PATCH /api/v1/workspace": lambda t: {"json": {"name": f"{t.mark} again"}},
     "POST /api/v1/devices/{device_id}/lead-imports": lambda t: a_file(t),
+    "POST /api/v1/devices/{device_id}/lead-imports/check": lambda t: a_file(t),
     "POST /api/v1/devices/{device_id}/lead-imports/preview": lambda t: a_file(t),
     "POST /api/v1/me/password": lambda t: {"json": {"password": PASSWORD, "new_password": "a purple kettle upstairs"}},
     "POST /api/v1/me/second-factor": lambda t: {"json": {"password": PASSWORD}},
@@ -67,6 +81,7 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
 
 INSTEAD: Mapping[str, Mapping[str, str]] = {
     "POST /campaigns/{campaign_id}/edit": {"campaign_id": "draft_id"},
+    "POST /campaigns/{campaign_id}/move": {"campaign_id": "draft_id"},
     "PATCH /api/v1/campaigns/{campaign_id}": {"campaign_id": "draft_id"},
     "POST /api/v1/campaigns/{campaign_id}/launch": {"campaign_id": "draft_id"},
     "POST /api/v1/campaigns/{campaign_id}/retry-unconfirmed": {"messages": "unconfirmed_id"},
@@ -94,11 +109,21 @@ def data_url() -> str:
 
 
 WORDS: Mapping[str, Callable[[Tenant], str]] = {
+    "key": lambda t: "city",
+    "of": lambda t: str(t.ids["device_name"]),
+    "out": lambda t: "no",
+    "standing": lambda t: "prospect",
+    "things": lambda t: "leads",
+    "value": lambda t: f"{t.mark} first city",
+    "view": lambda t: "cards",
     "action": lambda t: "tests.seed",
     "actor": lambda t: f"user:{t.owner.email}",
     "campaign": lambda t: str(t.ids["campaign_id"]),
     "consent": lambda t: "unknown",
     "device": lambda t: str(t.ids["device_id"]),
+    "earlier": lambda t: "1",
+    "from": lambda t: "2031-12-24T18:30",
+    "month": lambda t: "2031-12",
     "niche": lambda t: f"{t.mark} first niche",
     "number": lambda t: str(t.ids["number"]),
     "phone": lambda t: f"{t.number}101",
@@ -110,7 +135,7 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
 }
 """Words to look for: what a filter by text is asked for, so that it would find something of that workspace."""
 
-UNLISTED = frozenset({"limit", "after", "before", "next"})
+UNLISTED = frozenset({"limit", "after", "before", "next", "choose"})
 """Parameters that choose a place in a list, not what is in it."""
 
 

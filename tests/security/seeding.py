@@ -10,11 +10,14 @@ from uuid import uuid4
 from PIL import Image
 
 from fleetcast.domain.access import Role, Scope
+from fleetcast.domain.bulk_edit import EditAction
 from fleetcast.domain.identifiers import CampaignId, DeviceId, WorkspaceId
+from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.runtime import Runtime
 from fleetcast.services import media
 from fleetcast.services.accounts import membership, passwords
 from fleetcast.services.accounts.keys import create_key
+from fleetcast.services.bulk_edits import change_leads
 from fleetcast.services.lead_import import import_leads
 from fleetcast.services.suppressions import add_suppression
 from fleetcast.services.workspaces import create_workspace
@@ -117,12 +120,14 @@ class _Part:
     message: int
     unconfirmed: int
     imported: int
+    edit: int
     name: str
 
     def ids(self) -> Ids:
         return {
             "device_name": self.name,
             "import_id": self.imported,
+            "edit_id": self.edit,
             "device_id": self.device,
             "lead_id": self.lead,
             "campaign_id": self.campaign,
@@ -182,10 +187,19 @@ async def _device(scene: Scene, name: str, number: str) -> _Part:
     refused = scene.runtime.settings.data / "uploads" / f"{report.import_id}.{scene.workspace}.tests.rejected"
     refused.parent.mkdir(exist_ok=True)
     refused.write_text(f"phone,reason\nx,{name} refused\n", encoding="utf-8")
+    edit = await change_leads(
+        scene.runtime,
+        scene.workspace,
+        LeadFilter(ids=(leads[0],)),
+        EditAction.ADD_NICHE,
+        {"niche": f"{name} added"},
+        confirmed=1,
+        actor="user:tests",
+    )
     unconfirmed = await scene.value(
         "SELECT id FROM broadcast_messages WHERE campaign_id = $1 AND reason = 'unconfirmed'", campaign
     )
-    return _Part(device, leads[0], campaign, message, unconfirmed, report.import_id or 0, name)
+    return _Part(device, leads[0], campaign, message, unconfirmed, report.import_id or 0, edit.id, name)
 
 
 async def _member(runtime: Runtime, workspace: WorkspaceId, role: Role) -> Person:

@@ -5,17 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleetcast.domain.device import DeviceState
+from fleetcast.domain.device import DeviceState, shard_for
 from fleetcast.domain.identifiers import Reference, WorkspaceId
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import add_device, find_device
 from fleetcast.services.inbound import receive, settle_waiting
-from fleetcast.store import transitions
+from fleetcast.store import shards, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.invariants import broken_invariants
-from fleetcast.store.transitions import SentResult
+from fleetcast.store.transitions import Claim, SentResult
 from fleetcast.transports.base import Receipt, ReceiptKind, Reply, StateChange
-from tests.store.broadcast import Broadcast, make_broadcast
+from tests.store.broadcast import Broadcast, make_broadcast, move_time
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -104,6 +104,28 @@ async def test_a_receipt_that_comes_before_the_answer_is_proof_and_the_answer_th
     assert await settle_waiting(runtime, "test") == 1
     assert await waiting(connection) == 0
     assert await connection.fetchval("SELECT finished_at FROM broadcast_messages WHERE id = $1", claimed.id)
+    assert await broken_invariants(connection) == []
+
+
+async def test_of_a_sender_that_stood_still_the_receipt_says_when_its_attempt_was_over_not_when_it_woke(
+    runtime: Runtime, connection: Connection, cast: Broadcast
+) -> None:
+    """Its device is in other hands by then, and has rested since the receipt."""
+    first, second = cast.messages[0], cast.messages[2]
+    [claimed] = await cast.claim(connection, first)
+    await receive(runtime, "test", [receipt(cast, 0, ReceiptKind.DELIVERED)])
+    await move_time(connection, timedelta(seconds=30))
+    await connection.execute("UPDATE shards SET expires_at = fleetcast_now()")
+    cast.epochs = await shards.acquire(connection, "sender-2", None, 300, 64)
+    woke = await shards.unix_now(connection)
+    [after] = await shards.lanes(connection, list(cast.epochs), [cast.devices[0]])
+    assert after.rested is not None
+    assert after.rested > 29
+    claim = Claim(second, shard_for(cast.devices[0]), cast.devices[0], cast.campaign, 5_000)
+    assert await transitions.claim(connection, [claim], cast.epochs, "sender-2", "test")
+    answer = SentResult(claimed.id, 1, claimed.epoch, f"provider-{claimed.id}", woke, b"sha")
+    assert await transitions.record_sent(connection, [answer], []) == 0
+    assert await settle_waiting(runtime, "test") == 1
     assert await broken_invariants(connection) == []
 
 

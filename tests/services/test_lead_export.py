@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fleetcast.domain.identifiers import DeviceId, LeadId, Phone, WorkspaceId
 from fleetcast.domain.lead import Consent, Lead, LeadStatus, niche_names
 from fleetcast.domain.lead_columns import RowParser, attribute_key
+from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services import lead_export
@@ -269,7 +270,7 @@ async def test_a_download_is_read_as_it_is_taken(runtime: Runtime, workspace: Wo
             workspace,
             device,
         )
-    taken = await download_leads(runtime, workspace, device, actor="test")
+    taken = await download_leads(runtime, workspace, LeadFilter(device_id=device), actor="test")
     assert await anext(taken) == b"\xef\xbb\xbfname,phone,niche,target_status,journey,time_zone,consent\r\n"
     first = await anext(taken)
     assert first.count(b"\r\n") == 2_000

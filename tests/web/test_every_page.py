@@ -16,21 +16,40 @@ PAGES = (
     "/",
     "/campaigns",
     "/campaigns?status=running",
+    "/campaigns/calendar",
+    "/campaigns/calendar?month=2031-05&earlier=1",
+    "/campaigns/calendar?month=soon&moved=1&from=never",
     "/campaigns/new",
+    "/campaigns/device-choices?q=first",
     "/campaigns/{campaign_id}",
     "/campaigns/{campaign_id}/now",
+    "/campaigns/{campaign_id}/by-device",
+    "/campaigns/{campaign_id}/tests/{message_id}",
     "/campaigns/{campaign_id}/edit",
     "/campaigns/{draft_id}",
+    "/campaigns/{draft_id}?trying=1&another=1&lead={lead_id}&tried={message_id}",
+    "/campaigns/{draft_id}/summary",
     "/campaigns/{draft_id}/edit",
     "/devices",
     "/devices?q=first&state=online",
     "/devices?q=nothing like it",
+    "/devices?view=cards",
+    "/devices/names?of=first",
     "/devices/{device_id}",
     "/leads",
+    "/leads?q=mark",
+    "/leads?q=6019",
+    "/leads?key=city&value=nowhere&out=no&standing=customer",
+    "/leads?columns=city&choose=1",
+    "/leads/more",
     "/leads?niche=none&consent=given",
     "/leads/import",
     "/leads/imports/{import_id}",
     "/leads/{lead_id}",
+    "/bulk",
+    "/bulk?things=devices",
+    "/bulk/{edit_id}",
+    "/bulk/{edit_id}/now",
     "/messages",
     "/messages?campaign={campaign_id}&status=sent",
     "/messages?device={device_id}",
@@ -47,12 +66,15 @@ PAGES = (
     "/me",
 )
 FOR_OWNERS = ("/settings/members", "/settings/keys", "/settings/audit")
-FOR_OPERATORS = ("/campaigns/new", "/campaigns/{campaign_id}/edit")
+FOR_OPERATORS = ("/campaigns/new", "/campaigns/device-choices", "/campaigns/{campaign_id}/edit")
+FRAGMENTS = ("/now", "/by-device", "/tests/", "/summary", "/device-choices", "/more", "/names")
+"""Parts of addresses that answer with a piece of a page."""
 
 
 def is_whole(answer: httpx2.Response) -> bool:
     text = answer.text
-    return answer.status_code == 200 and ("/now" in answer.url.path or text.rstrip().endswith("</html>"))
+    is_piece = any(part in answer.url.path for part in FRAGMENTS)
+    return answer.status_code == 200 and (is_piece or text.rstrip().endswith("</html>"))
 
 
 @pytest.mark.parametrize("page", PAGES)

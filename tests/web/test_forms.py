@@ -123,7 +123,7 @@ async def test_a_campaign_is_drafted_shown_launched_paused_changed_resumed_and_c
     assert answer.status_code == 303, answer.text[-1_500:]
     campaign = CampaignId(int(re.findall(r"\d+", answer.headers["Location"])[0]))
     page = (await browser.get(f"/campaigns/{campaign}")).text
-    assert "Send to 12 people" in page, "two devices with five leads and an imported one each"
+    assert "Launch to 12 people" in page, "two devices with five leads and an imported one each"
     assert await done(browser, f"/campaigns/{campaign}/launch") == "The campaign is launched."
     await Scene(runtime, shop.workspace).plan()
     await done(browser, f"/campaigns/{campaign}/pause")

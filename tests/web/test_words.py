@@ -10,13 +10,18 @@ from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.device import DeviceState
 from fleetcast.domain.message import Reason
 from fleetcast.web import words
-from fleetcast.web.rendering import STATIC, day, segments, when
+from fleetcast.web.advice import AGAIN
+from fleetcast.web.formatting import written
+from fleetcast.web.rendering import STATIC, day, elsewhere, segments, when
 
 
 def test_every_state_and_reason_has_a_word() -> None:
     assert set(words.DEVICE) == {*DeviceState, "paused"}
     assert set(words.CAMPAIGN) == set(CampaignStatus)
     assert set(words.REASON) == set(Reason)
+    put_off = {Reason.RATE_LIMITED, Reason.DISCONNECTED, Reason.TRANSPORT_TROUBLE, Reason.RELEASED}
+    doubtful = {Reason.NO_ANSWER, Reason.SENDER_LOST}
+    assert set(AGAIN) == set(Reason) - put_off - doubtful, "whether a retry makes sense, of what failed or was skipped"
 
 
 def test_every_meaning_has_its_colours() -> None:
@@ -60,3 +65,28 @@ def test_a_bar_keeps_small_parts_visible_and_stays_within_its_track() -> None:
     assert found[1].width == 5
     assert found[-1].x + found[-1].width <= 1000.1
     assert segments([("sent", 0)], 0) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("*Sale* today", "<b>Sale</b> today"),
+        ("_so_ ~not so~", "<i>so</i> <s>not so</s>"),
+        ("2*3*4 and snake_case_name", "2*3*4 and snake_case_name"),
+        ("* not * a mark", "* not * a mark"),
+        ("*one\ntwo*", "*one\ntwo*"),
+        ("<b>*x*</b>", "&lt;b&gt;<b>x</b>&lt;/b&gt;"),
+        ("(*a*, *b*)", "(<b>a</b>, <b>b</b>)"),
+    ],
+)
+def test_a_text_is_shown_with_its_marks_and_nothing_in_it_runs(text: str, shown: str) -> None:
+    assert written(text) == shown
+
+
+def test_an_instant_is_told_by_other_clocks_where_they_differ() -> None:
+    at = datetime(2026, 11, 24, 12, 5, tzinfo=UTC)
+    assert elsewhere(at, "Asia/Kuala_Lumpur", "") == "12:05 UTC"
+    assert elsewhere(at, "Asia/Kuala_Lumpur", "Asia/Singapore") == "12:05 UTC", "the same clock"
+    assert elsewhere(at, "Asia/Kuala_Lumpur", "America/New_York") == "12:05 UTC, 07:05 New York, where you are"
+    assert elsewhere(at.replace(hour=22), "Asia/Kuala_Lumpur", "") == "22:05 on Tue UTC"
+    assert elsewhere(at, "UTC", "UTC") == ""

@@ -191,6 +191,16 @@ class Preview(BaseModel):
     more: bool = Field(description="The file has further rows.")
 
 
+class ImportCheck(BaseModel):
+    """What an import of a file would do now."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    counts: ImportCounts
+    columns: dict[str, str] = Field(description="Each heading and what it is taken for; empty: left out.")
+    problems: list[RowProblem] = Field(description=f"The first {PROBLEMS_SHOWN} rows that would be refused.")
+
+
 @router.post(
     "/devices/{device_id}/lead-imports",
     status_code=202,
@@ -244,6 +254,35 @@ async def preview_import(
     """See what a file would be taken for. Nothing is kept of it."""
     found: LeadPreview = await jobs.preview(access.workspace_id, DeviceId(device_id), _content(request), rows, how)
     return Preview.model_validate(found)
+
+
+@router.post(
+    "/devices/{device_id}/lead-imports/check",
+    **needs(Scope.SEND, device="device_id", streams=True, takes=FILE_TYPES, largest=import_bytes),
+)
+async def check_import(
+    device_id: Id,
+    request: Request,
+    access: Caller,
+    jobs: Jobs,
+    how: How,
+    consent: Annotated[
+        str | None, Query(max_length=LONGEST_NOTE, description="Where everybody in the file agreed, in words.")
+    ] = None,
+) -> ImportCheck:
+    """Read a file to its last row and say what its import would do: what is new, what changes, which rows are refused
+    and why. Nothing is written. The answer comes when all is read: of a million rows after about a minute.
+    """
+    found = await jobs.check(
+        access.workspace_id,
+        DeviceId(device_id),
+        _content(request),
+        read_as=how,
+        consent_source=consent,
+        actor=access.actor,
+    )
+    problems = [RowProblem.model_validate(problem) for problem in found.problems[:PROBLEMS_SHOWN]]
+    return ImportCheck(counts=ImportCounts(**found.counts), columns=found.columns, problems=problems)
 
 
 @router.get("/lead-imports", **needs(Scope.READ, device_keys=True))

@@ -13,9 +13,11 @@ from fleetcast.domain.access import Scope
 from fleetcast.domain.identifiers import DeviceId, LeadId
 from fleetcast.domain.lead import MAX_NICHES, Consent, LeadStatus, StoredLead
 from fleetcast.domain.lead_columns import MAX_ATTRIBUTES, MAX_CELL_CHARS, MAX_HEADING_CHARS, MAX_NAME_CHARS
+from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.services import leads
 from fleetcast.services.lead_export import download_leads
 from fleetcast.services.lead_fields import LeadFields, NewLeadFields
+from fleetcast.services.lead_search import Asked, filter_of, page_of_leads
 from fleetcast.services.leads import MOST_AT_ONCE, ConsentGiven, LeadShown
 from fleetcast.services.suppressions import LONGEST_NOTE
 
@@ -168,19 +170,19 @@ async def list_leads(
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Lead]:
-    """Leads of the workspace, by id."""
-    found, following = await leads.list_leads(
-        runtime,
-        access.workspace_id,
+    """Leads of the workspace, by id. Where few are like that, a page may have fewer than `limit`, or none, although
+    others follow: go on as long as there is a `next`.
+    """
+    asked = Asked(
         device_id=own_device(access, device_id),
-        phone=phone,
-        niche=niche,
+        phone=phone or "",
+        niche=niche or "",
         target_status=target_status,
         consent=consent,
-        after=after,
-        limit=limit,
     )
-    return Page(items=[Lead.of(each) for each in found], next=following)
+    wanted = await filter_of(runtime, access.workspace_id, asked)
+    found = await page_of_leads(runtime, access.workspace_id, wanted, after=after, limit=limit)
+    return Page(items=[Lead.of(each) for each in found.leads], next=found.next)
 
 
 @router.get(
@@ -195,7 +197,7 @@ async def export_leads(access: Caller, runtime: Open, device_id: OneDevice = Non
     Cells that a spreadsheet would run, and phone numbers, begin with an apostrophe, which an import takes off.
     """
     only = own_device(access, device_id)
-    pieces = await download_leads(runtime, access.workspace_id, only, actor=access.actor)
+    pieces = await download_leads(runtime, access.workspace_id, LeadFilter(device_id=only), actor=access.actor)
     name = "leads.csv" if only is None else f"leads-{only}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)

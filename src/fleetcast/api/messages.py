@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from fleetcast.api.campaigns import MEDIA_TOLD, MOST_MESSAGES, Media
 from fleetcast.api.guard import Caller, GuardedRoute, Open, needs, own_device
+from fleetcast.api.leads import CSV
 from fleetcast.api.limits import with_medium
 from fleetcast.api.paging import LAST_ID, After, Id, Limit, Page, with_plus, without_plus
 from fleetcast.api.repetition import Key
@@ -20,6 +22,7 @@ from fleetcast.domain.phone import parse_phone
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
 from fleetcast.services import doubts, messages, paging
+from fleetcast.services.message_export import WantedMessages, download_messages
 from fleetcast.services.single_sends import DEFAULT_EXPIRES_AFTER, SingleSend, send_message
 from fleetcast.services.workspaces import get_workspace
 
@@ -189,6 +192,39 @@ async def list_messages(
         limit=limit,
     )
     return _page(found.messages, without_plus(found.next))
+
+
+@router.get(
+    "/messages/export",
+    response_class=StreamingResponse,
+    responses=CSV,
+    **needs(Scope.READ, device_keys=True),
+)
+async def export_messages(
+    access: Caller,
+    runtime: Open,
+    campaign_id: Annotated[int | None, Query(ge=1, le=LAST_ID, description="Only of this campaign.")] = None,
+    device_id: Annotated[int | None, Query(ge=1, le=LAST_ID, description="Only of this device.")] = None,
+    status: Annotated[MessageStatus | None, Query(description="Only in this status.")] = None,
+    recipient: Annotated[str | None, Query(max_length=100, description="Only to this number.")] = None,
+    since: Annotated[Instant | None, Query(description="Only those made then or later.")] = None,
+    until: Annotated[Instant | None, Query(description="Only those made before then.")] = None,
+) -> StreamingResponse:
+    """The same messages as CSV, all of them, with the name of each person.
+
+    Cells that a spreadsheet would run, and phone numbers, begin with an apostrophe. Times are of the workspace's zone.
+    """
+    wanted = WantedMessages(
+        None if campaign_id is None else CampaignId(campaign_id),
+        own_device(access, device_id),
+        status,
+        await _recipient(runtime, access, recipient),
+        since,
+        until,
+    )
+    pieces = await download_messages(runtime, access.workspace_id, wanted, actor=access.actor)
+    headers = {"Content-Disposition": 'attachment; filename="messages.csv"'}
+    return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.post("/messages", status_code=202, **needs(Scope.SEND, device_keys=True, repeatable=True, largest=with_medium))

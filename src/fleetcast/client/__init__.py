@@ -30,6 +30,7 @@ from fleetcast.client.errors import (
 )
 from fleetcast.client.fleet import Client, Resources
 from fleetcast.client.imports import (
+    ImportCheck,
     ImportCounts,
     LeadImport,
     LeadImportDetails,
@@ -77,6 +78,7 @@ __all__ = [
     "FieldError",
     "Fleet",
     "Forbidden",
+    "ImportCheck",
     "ImportCounts",
     "InvalidInput",
     "Invitation",

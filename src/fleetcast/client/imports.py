@@ -115,6 +115,16 @@ class Preview:
     """The file has further rows."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportCheck:
+    """What an import of a file would do now."""
+
+    counts: ImportCounts
+    columns: Mapping[str, str]
+    problems: tuple[RowProblem, ...]
+    """The first rows that would be refused."""
+
+
 class Imports:
     """`fleet.imports`."""
 
@@ -170,6 +180,22 @@ class Imports:
             device_id=device_id,
         )
         return read(Preview, told)
+
+    async def check(
+        self,
+        device_id: int,
+        path: Path | str,
+        *,
+        sheet: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        consent: str | None = None,
+    ) -> ImportCheck:
+        """Have a file read to its last row, and learn what its import would do. Nothing is written."""
+        query = {"sheet": sheet, "map": _mapping(columns), "consent": consent}
+        told = await self._exchange.ask(
+            "POST", "devices/{device_id}/lead-imports/check", query=query, content=_file(path), device_id=device_id
+        )
+        return read(ImportCheck, told)
 
     def list(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from fleetcast.client.exchange import Exchange
 from fleetcast.client.pages import PAGE, Pages
@@ -119,6 +120,28 @@ class Messages:
             "limit": limit,
         }
         return Pages(self._exchange, "messages", Message, query, after=after)
+
+    async def export(
+        self,
+        target: Path | str,
+        *,
+        campaign_id: int | None = None,
+        device_id: int | None = None,
+        status: str | None = None,
+        recipient: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> int:
+        """Write the same messages, all of them, to a CSV file that no spreadsheet runs; its bytes."""
+        query = {
+            "campaign_id": campaign_id,
+            "device_id": device_id,
+            "status": status,
+            "recipient": recipient,
+            "since": since,
+            "until": until,
+        }
+        return await self._exchange.save("messages/export", Path(target), query=query)
 
     async def send(
         self,

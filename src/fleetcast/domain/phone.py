@@ -175,6 +175,25 @@ def parse_phone(text: str, region: str) -> Phone:
     return _parse(text, region) if found is None else Phone(found)
 
 
+def beginnings(text: str, region: str) -> tuple[str, ...]:
+    """How numbers in E.164 may begin when somebody types the beginning of one; none for what cannot be one.
+
+    Without a country's code it may be that of another country (`6012`) or a national number of `region` (`012`).
+    """
+    digits = _NOT_DIGITS.sub("", "".join(map(_digit, text)))
+    plus = text.strip().startswith(("+", "\uff0b"))
+    if not plus and digits.startswith("00"):
+        plus, digits = True, digits[2:]
+    if not digits or len(digits) > MOST_DIGITS or (plus and digits.startswith("0")):
+        return ()
+    if plus:
+        return (f"+{digits}",)
+    home = _home(region)
+    national = digits.removeprefix(home.trunk) if home else ""
+    found = [f"+{home.code}{national}"] if home and national else []
+    return tuple(found if digits.startswith("0") else dict.fromkeys([f"+{digits}", *found]))
+
+
 def _refusal(text: str, region: str, because: str) -> InvalidInput:
     shown = text.strip()
     shown = shown if len(shown) <= 40 else f"{shown[:40]}…"

@@ -8,7 +8,7 @@ word has to be said.
 import difflib
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -17,6 +17,8 @@ from fleetcast.errors import InvalidInput
 NOW = "now"
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
 SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(minutes=1), timedelta(days=90)
+EVENING, MORNING = time(21), time(8)
+"""Between the two it is night: a message then wakes people, or is taken for a nuisance."""
 
 _EXAMPLE = 'write it as in "2026-12-24 18:30"'
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
@@ -112,6 +114,20 @@ def resolve(local: datetime, zone: ZoneInfo) -> datetime:
         else:
             before = middle
     return after
+
+
+def is_skipped(local: datetime, zone: ZoneInfo) -> bool:
+    """Whether the zone's clocks never show `local`, since summer time begins in that hour."""
+    return resolve(local, zone).astimezone(zone).replace(tzinfo=None, fold=0) != local
+
+
+def touches_night(start: datetime, seconds: float, zone: ZoneInfo) -> bool:
+    """Whether something that goes on for `seconds` from `start` (aware) meets the night of the zone."""
+    local = start.astimezone(zone)
+    if not MORNING <= local.time() < EVENING:
+        return True
+    evening = resolve(datetime.combine(local.date(), EVENING), zone)
+    return start + timedelta(seconds=min(seconds, 86_400)) > evening
 
 
 def parse_schedule(text: str, zone: str, now: datetime, field: str = "schedule") -> Schedule:

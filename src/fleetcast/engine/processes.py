@@ -16,6 +16,7 @@ import structlog
 from fleetcast.domain.device import TransportKind
 from fleetcast.embedded.data_directory import node_id
 from fleetcast.engine import inbox
+from fleetcast.engine.bulk_editor import BulkEditor
 from fleetcast.engine.dispatcher import Dispatcher
 from fleetcast.engine.inbox import Inbox
 from fleetcast.engine.planner import Planner
@@ -102,7 +103,7 @@ async def run_sender(
 async def run_scheduler(
     runtime: Runtime, *, transports: Transports | None = None, stop: asyncio.Event | None = None
 ) -> None:
-    """Planner, dispatcher, sweeper, reconciler and retention until SIGTERM or SIGINT, or until `stop`."""
+    """The loops that keep campaigns, changes of many and the tables going until SIGTERM or SIGINT, or until `stop`."""
     install = await _install(runtime)
     using = build_transports(runtime) if transports is None else transports
     for transport in using.values():
@@ -128,6 +129,7 @@ async def run_scheduler(
         loops.add("evidence", partial(inbox.settle, runtime, install))
         loops.add("sweeper", sweeper.run)
         loops.add("retention", Retention(runtime).run)
+        loops.add("changes of many", BulkEditor(runtime).run)
         loops.add("fill", dispatcher.fill)
         loops.add("recount", dispatcher.recount)
         loops.add("asks", dispatcher.listen_to_senders)

@@ -13,7 +13,8 @@ from fleetcast.engine.supervisor import Beat
 from fleetcast.engine.waiting import pause
 from fleetcast.errors import Unavailable
 from fleetcast.runtime import Runtime
-from fleetcast.store import retention
+from fleetcast.services.bulk_edits import KEPT_FOR
+from fleetcast.store import bulk_edits, retention
 from fleetcast.store.audience import KEYED
 
 log = structlog.get_logger()
@@ -61,6 +62,18 @@ class Retention:
             beat()
             async with self._runtime.db.transaction() as connection:
                 await retention.delete_imports(connection, keep)
+
+        await self._changes(stop, beat)
+
+    async def _changes(self, stop: asyncio.Event, beat: Beat) -> None:
+        """What was there before changes of many, once they cannot be taken back any more."""
+        gone = 1
+        while gone and not stop.is_set():
+            beat()
+            began = asyncio.get_running_loop().time()
+            async with self._runtime.db.transaction() as connection:
+                gone = await bulk_edits.forget_changes(connection, KEPT_FOR)
+            await pause(stop, REST_SHARE * (asyncio.get_running_loop().time() - began))
 
     async def _messages(self, keep: timedelta, stop: asyncio.Event, beat: Beat) -> None:
         async with self._runtime.db.transaction() as connection:

@@ -4,6 +4,7 @@ Whatever takes a device out of work gives its queued rows back in the same trans
 start one of them after the commit. Senders are nudged after the commit.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from fleetcast.domain.device import DeviceState, TransportKind
@@ -25,11 +26,15 @@ __all__ = [
     "DEFAULT_MIN_DELAY",
     "Device",
     "add_device",
+    "any_device",
+    "choose_devices",
     "find_device",
     "get_device",
     "list_devices",
+    "names_of",
     "page_of_devices",
     "pause_device",
+    "ready_devices",
     "remove_device",
     "resume_device",
     "set_pace",
@@ -120,6 +125,37 @@ async def list_devices(runtime: Runtime, workspace_id: WorkspaceId) -> list[Devi
     """All devices of the workspace, by name."""
     async with runtime.db.connection() as connection:
         return await devices.of_workspace(connection, workspace_id)
+
+
+async def choose_devices(
+    runtime: Runtime, workspace_id: WorkspaceId, chosen: Sequence[int], *, text: str = "", limit: int = 60
+) -> list[Device]:
+    """Those that are chosen, and the first others whose name has the text."""
+    async with runtime.db.connection() as connection:
+        return await devices.choices(connection, workspace_id, chosen, " ".join(text.split()), limit)
+
+
+async def ready_devices(
+    runtime: Runtime, workspace_id: WorkspaceId, *, first: Sequence[int] = (), limit: int = 100
+) -> list[Device]:
+    """Some that can send now, by name; those of `first` come first."""
+    async with runtime.db.connection() as connection:
+        return await devices.ready(connection, workspace_id, first, limit)
+
+
+async def names_of(
+    runtime: Runtime, workspace_id: WorkspaceId, device_ids: Collection[DeviceId]
+) -> dict[DeviceId, str]:
+    """The names of these devices; those that were removed are left out."""
+    if not device_ids:
+        return {}
+    async with runtime.db.connection() as connection:
+        return await devices.names_of(connection, workspace_id, device_ids)
+
+
+async def any_device(runtime: Runtime, workspace_id: WorkspaceId) -> bool:
+    """Whether the workspace has one."""
+    return bool((await page_of_devices(runtime, workspace_id, limit=1))[0])
 
 
 async def get_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId) -> Device:

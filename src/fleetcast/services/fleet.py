@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
-from fleetcast.services.devices import pause_device, resume_device
+from fleetcast.services.devices import Device, pause_device, resume_device
 from fleetcast.services.overview import PEEK, Fleet, fleet_of
 from fleetcast.store import fleet as store
-from fleetcast.store.fleet import FleetRow
+from fleetcast.store.fleet import DeviceFilter, FleetRow
 
 PAGE = 50
+SUGGESTED = 20
+"""Devices that a field proposes."""
 MOST_AT_ONCE = 500
 """Devices that one action may name."""
 
@@ -35,14 +37,21 @@ async def look(
         found = await store.page(
             connection,
             workspace_id,
-            text=" ".join(text.split()),
-            standing=standing,
+            DeviceFilter(" ".join(text.split()), standing),
             after=after,
             limit=PAGE + 1,
             peek=PEEK,
         )
     more = found[PAGE - 1].device.name.lower() if len(found) > PAGE else None
     return FleetPage(counted, tuple(found[:PAGE]), more)
+
+
+async def named_like(runtime: Runtime, workspace_id: WorkspaceId, text: str) -> list[Device]:
+    """The first devices whose name or number has this text: what somebody may mean who types a name."""
+    wanted = DeviceFilter(" ".join(text.split()))
+    async with runtime.db.connection() as connection:
+        rows = await store.page(connection, workspace_id, wanted, after="", limit=SUGGESTED, peek=0)
+    return [row.device for row in rows]
 
 
 def _checked(device_ids: Sequence[int]) -> list[DeviceId]:

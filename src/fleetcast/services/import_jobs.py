@@ -20,9 +20,10 @@ from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.domain.lead_imports import UNFINISHED, LeadImport
 from fleetcast.errors import Conflict, FleetcastError, InvalidInput, NotFound, TooMany, Unavailable
 from fleetcast.runtime import Runtime
-from fleetcast.services.lead_import import resume_import, start_import
+from fleetcast.services.lead_import import import_leads, resume_import, start_import
 from fleetcast.services.lead_imports import discard_import, fail_import, get_import, known_import
 from fleetcast.services.lead_preview import LeadPreview, preview_leads
+from fleetcast.services.lead_report import ImportReport
 from fleetcast.services.uploads import Upload, Uploads
 from fleetcast.store import lead_merge
 
@@ -55,6 +56,7 @@ class ImportJobs:
         self._at_hand: dict[int, Upload] = {}
         self._arriving: Counter[WorkspaceId] = Counter()
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._checks = asyncio.Semaphore(AT_ONCE)
         self._turns: dict[WorkspaceId, asyncio.Lock] = {}
 
     @asynccontextmanager
@@ -129,6 +131,32 @@ class ImportJobs:
         """What a file would be taken for; nothing is kept of it. Raises as `accept` does."""
         async with self._receiving(workspace_id, device_id, content) as path:
             return await preview_leads(self._runtime, workspace_id, device_id, path, rows=rows, **read_as)
+
+    async def check(
+        self,
+        workspace_id: WorkspaceId,
+        device_id: DeviceId,
+        content: AsyncIterator[bytes],
+        *,
+        read_as: ReadAs,
+        consent_source: str | None = None,
+        actor: str,
+    ) -> ImportReport:
+        """What an import of the file would do, down to its last row; nothing is written and nothing kept.
+
+        Raises as `accept` does.
+        """
+        async with self._receiving(workspace_id, device_id, content) as path, self._checks:
+            return await import_leads(
+                self._runtime,
+                workspace_id,
+                device_id,
+                path,
+                dry_run=True,
+                consent_source=consent_source,
+                actor=actor,
+                **read_as,
+            )
 
     @asynccontextmanager
     async def _receiving(

@@ -20,9 +20,10 @@ from fleetcast.domain.formulas import guarded
 from fleetcast.domain.identifiers import DeviceId, LeadId, WorkspaceId
 from fleetcast.domain.lead import CONSENT_WORD, NICHE_JOINER, Lead, LeadStatus, StoredLead
 from fleetcast.domain.lead_columns import Column
+from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.store import audit, lead_merge, leads
+from fleetcast.store import audit, lead_merge, lead_search, leads
 
 
 def header(keys: Sequence[str]) -> list[str]:
@@ -58,10 +59,11 @@ async def export_leads(
     A file appears under its name only when it is complete. `progress` hears the leads written and their total.
     Raises NotFound for a device that is not in this workspace, InvalidInput when the file cannot be written.
     """
+    wanted = LeadFilter(device_id=device_id)
     if not isinstance(out, Path):
-        return await _write(runtime, workspace_id, device_id, out, progress, actor)
+        return await _write(runtime, workspace_id, wanted, out, progress, actor)
     with _draft(out) as stream:
-        return await _write(runtime, workspace_id, device_id, stream, progress, actor)
+        return await _write(runtime, workspace_id, wanted, stream, progress, actor)
 
 
 @contextmanager
@@ -102,14 +104,16 @@ def _writing(out: object) -> Iterator[None]:
 
 
 async def download_leads(
-    runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId | None, *, actor: str
+    runtime: Runtime, workspace_id: WorkspaceId, wanted: LeadFilter, *, actor: str
 ) -> AsyncIterator[bytes]:
-    """The same as a file, piece by piece, read as fast as it is taken. Raises NotFound before the first piece."""
-    keys = await _begin(runtime, workspace_id, device_id, actor)
+    """Those that are wanted as a file, piece by piece, read as fast as it is taken. Raises NotFound before the first
+    piece, for a device that is not in this workspace.
+    """
+    keys = await _begin(runtime, workspace_id, wanted, actor)
 
     async def pieces() -> AsyncIterator[bytes]:
         yield codecs.BOM_UTF8 + _csv([header(keys)])
-        async for page in _pages(runtime, workspace_id, device_id):
+        async for page in _pages(runtime, workspace_id, wanted):
             yield await asyncio.to_thread(lambda page: _csv([cells(each.lead, keys) for each in page]), page)
 
     return pieces()
@@ -121,46 +125,44 @@ def _csv(rows: list[list[str]]) -> bytes:
     return text.getvalue().encode()
 
 
-async def _begin(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId | None, actor: str) -> list[str]:
-    """Record the export; the attributes that it has."""
+async def _begin(runtime: Runtime, workspace_id: WorkspaceId, wanted: LeadFilter, actor: str) -> list[str]:
+    """Record the export, not what was looked for; the attributes that it has."""
     async with runtime.db.transaction() as connection:
         subject = "all devices"
-        if device_id is not None:
-            device = await lead_merge.destination(connection, workspace_id, device_id)
+        if wanted.device_id is not None:
+            device = await lead_merge.destination(connection, workspace_id, wanted.device_id)
             if device is None:
                 raise NotFound("There is no such device in this workspace.")
             subject = device.name
-        await audit.record(connection, workspace_id, actor, "leads.export", subject)
+        narrowed = [name for name in wanted.named if name != "device_id"]
+        facts = {"narrowed_by": narrowed} if narrowed else None
+        await audit.record(connection, workspace_id, actor, "leads.export", subject, after=facts)
         return await leads.attribute_keys(connection, workspace_id)
 
 
-async def _pages(
-    runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId | None
-) -> AsyncIterator[list[StoredLead]]:
-    """All leads. A connection a page: none is held while a slow reader takes its time."""
-    last = LeadId(0)
-    while True:
+async def _pages(runtime: Runtime, workspace_id: WorkspaceId, wanted: LeadFilter) -> AsyncIterator[list[StoredLead]]:
+    """All of them. A connection a page: none is held while a slow reader takes its time."""
+    last: LeadId | None = LeadId(0)
+    while last is not None:
         async with runtime.db.connection() as connection:
-            page = await leads.page_after(connection, workspace_id, device_id, after=last)
-        if not page:
-            return
-        yield page
-        last = page[-1].id
+            page, last = await lead_search.page(connection, workspace_id, wanted, after=last, limit=leads.PAGE)
+        if page:
+            yield page
 
 
 async def _write(
     runtime: Runtime,
     workspace_id: WorkspaceId,
-    device_id: DeviceId | None,
+    wanted: LeadFilter,
     stream: TextIO,
     progress: Callable[[int, int], None] | None,
     actor: str,
 ) -> int:
-    keys = await _begin(runtime, workspace_id, device_id, actor)
+    keys = await _begin(runtime, workspace_id, wanted, actor)
     total = 0
     if progress:
         async with runtime.db.connection() as connection:
-            total = await leads.count_leads(connection, workspace_id, device_id)
+            total = await lead_search.count(connection, workspace_id, wanted)
     table = csv.writer(stream)
 
     def put(rows: list[list[str]]) -> None:
@@ -170,7 +172,7 @@ async def _write(
 
     await asyncio.to_thread(put, [header(keys)])
     written = 0
-    async for page in _pages(runtime, workspace_id, device_id):
+    async for page in _pages(runtime, workspace_id, wanted):
         await asyncio.to_thread(put, [cells(stored.lead, keys) for stored in page])
         written += len(page)
         if progress:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypedDict
 
 from fleetcast.domain.lead import RESERVED_KEYS, Consent, Lead, LeadStatus
-from fleetcast.domain.lead_columns import REPORT_COLUMNS, Column, check_key, lead_from
+from fleetcast.domain.lead_columns import MAX_CELL_CHARS, REPORT_COLUMNS, Column, check_key, lead_from
 from fleetcast.errors import InvalidInput
 
 
@@ -83,17 +83,28 @@ def _attributes(stored: Mapping[str, str], fields: LeadFields) -> dict[str, str]
     """What is stored, with what is given; an empty one goes."""
     after = dict(stored)
     for key, value in fields.get("attributes", {}).items():
-        check_key(key, "attributes")
-        if key in RESERVED_KEYS or key in REPORT_COLUMNS:
-            raise InvalidInput(
-                "attributes", f"'{key}' is no attribute: it is a field of its own, or of a file's rejected rows"
-            )
+        _check_key(key, "attributes")
         text = _text(f"attributes.{key}", value or "")
         if text:
             after[key] = text
         else:
             after.pop(key, None)
     return after
+
+
+def _check_key(key: str, field: str) -> None:
+    check_key(key, field)
+    if key in RESERVED_KEYS or key in REPORT_COLUMNS:
+        raise InvalidInput(field, f"'{key}' is no attribute: it is a field of its own, or of a file's rejected rows")
+
+
+def attribute_of(key: str, value: str) -> tuple[str, str]:
+    """One attribute as it is stored, of a change of many. Raises InvalidInput for `key` or `text`."""
+    _check_key(key, "key")
+    text = _text("text", value)
+    if len(text) > MAX_CELL_CHARS:
+        raise InvalidInput("text", f"at most {MAX_CELL_CHARS:,} characters, this has {len(text):,}")
+    return key, text
 
 
 def _text(field: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""Use cases of single leads and of a few at a time: list, show, add, change, remove. Files are `lead_import`'s.
+"""Use cases of single leads and of a few at a time: show, add, change, remove. Lists are `lead_search`'s.
 
 A refusal that a person records ends what waits for that person, in the same transaction and by the suppression list,
 because that list is what planning and every claim ask. Only somebody who may lift suppressions records that a person
@@ -6,23 +6,20 @@ who refused has agreed again, and the suppression stays until it is lifted by it
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fleetcast.domain.identifiers import DeviceId, LeadId, WorkspaceId
-from fleetcast.domain.lead import Consent, Lead, LeadStatus, StoredLead, niche_names
-from fleetcast.domain.phone import mask, parse_phone
+from fleetcast.domain.identifiers import DeviceId, LeadId, Phone, WorkspaceId
+from fleetcast.domain.lead import Consent, Lead, StoredLead
+from fleetcast.domain.phone import mask
 from fleetcast.errors import Forbidden, InvalidInput, InvalidInputs, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services import paging
 from fleetcast.services.lead_fields import LeadFields, NewLeadFields, changed, new_lead
 from fleetcast.services.lead_run import check_attributes
 from fleetcast.services.lead_staging import staged
 from fleetcast.services.suppressions import LONGEST_NOTE, suppress, suppress_refusals
-from fleetcast.store import audit, lead_merge, leads, suppressions, transitions
+from fleetcast.store import audit, bulk_leads, lead_merge, leads, suppressions, transitions
 from fleetcast.store.connection import Connection
-from fleetcast.store.leads import Wanted
-from fleetcast.store.messages import time_limit
 
 MOST_AT_ONCE = 1_000
 """Leads in one request; more are a file."""
@@ -58,38 +55,6 @@ class ConsentGiven:
     consent: Consent
     """Given or refused."""
     source: str
-
-
-async def list_leads(
-    runtime: Runtime,
-    workspace_id: WorkspaceId,
-    *,
-    device_id: DeviceId | None = None,
-    phone: str | None = None,
-    niche: str | None = None,
-    target_status: LeadStatus | None = None,
-    consent: Consent | None = None,
-    after: str | None = None,
-    limit: int = 50,
-) -> tuple[list[StoredLead], str | None]:
-    """Leads by id, and where the next page begins. `phone` is read with the workspace's country, `niche` is a whole
-    name. Raises InvalidInput, Unavailable past 10 seconds.
-    """
-    async with runtime.db.transaction() as connection, time_limit(connection, narrow="device"):
-        number = None
-        if phone is not None:
-            region = await lead_merge.region(connection, workspace_id, None)
-            number = parse_phone(phone, region or "")
-        wanted = Wanted(device_id, number, None if niche is None else _one_niche(niche), target_status, consent)
-        found = await leads.page(connection, workspace_id, wanted, after=paging.position(after, 0), limit=limit + 1)
-    return paging.cut(found, limit, lambda each: each.id)
-
-
-def _one_niche(text: str) -> str:
-    names = niche_names((text,))
-    if len(names) != 1:
-        raise InvalidInput("niche", "name exactly one niche")
-    return names[0]
 
 
 async def show_lead(
@@ -242,7 +207,7 @@ async def _change(
         await lead_merge.add_attributes(connection, workspace_id, keys)
     await leads.write(connection, workspace_id, before.id, after)
     # What is known of a person does not go into a log that nobody can change.
-    await audit.record(connection, workspace_id, actor, "lead.change", _subject(before), after={"fields": names})
+    await audit.record(connection, workspace_id, actor, "lead.change", subject(before), after={"fields": names})
 
 
 async def _consent(
@@ -262,7 +227,7 @@ async def _consent(
     await leads.write_consent(connection, workspace_id, before.id, said.consent, said.source)
     was = {"consent": before.lead.consent.value, "source": before.consent_source}
     now = {"consent": said.consent.value, "source": said.source}
-    await audit.record(connection, workspace_id, actor, "lead.consent", _subject(before), was, now)
+    await audit.record(connection, workspace_id, actor, "lead.consent", subject(before), was, now)
 
 
 async def remove_lead(
@@ -277,11 +242,18 @@ async def remove_lead(
         # Plans under way are waited for; those that come later do not see it any more.
         await suppressions.lock(connection, workspace_id)
         found = await _found(connection, workspace_id, lead_id, device_id, lock=True)
-        await leads.remove(connection, workspace_id, lead_id)
-        skipped = await transitions.skip_lead(connection, workspace_id, lead_id, found.lead.phone)
-        await audit.record(connection, workspace_id, actor, "lead.remove", _subject(found), after={"skipped": skipped})
+        skipped = await forget(connection, workspace_id, {lead_id: found.lead.phone})
+        await audit.record(connection, workspace_id, actor, "lead.remove", subject(found), after={"skipped": skipped})
     return skipped
 
 
-def _subject(lead: StoredLead) -> str:
+async def forget(connection: Connection, workspace_id: WorkspaceId, found: Mapping[LeadId, Phone]) -> int:
+    """Forget leads that are locked, plans under way having been waited for; returns how many messages they skip."""
+    await leads.remove(connection, workspace_id, list(found))
+    await bulk_leads.forget_changes(connection, workspace_id, list(found))
+    return await transitions.skip_leads(connection, workspace_id, found)
+
+
+def subject(lead: StoredLead) -> str:
+    """What the log of decisions calls a lead; by it what was decided of one is found."""
     return f"{lead.id} {mask(lead.lead.phone)}"

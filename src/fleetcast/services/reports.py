@@ -1,16 +1,25 @@
-"""Use cases of reports that no page has: why messages failed, single sends in numbers, a campaign device by device."""
+"""Use cases of reports: why messages failed, single sends in numbers, a campaign device by device."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fleetcast.domain.identifiers import CampaignId, DeviceId, WorkspaceId
+from fleetcast.domain.pacing import Pace
 from fleetcast.errors import NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.store import campaigns, messages, reports
 from fleetcast.store.campaigns import Counts
-from fleetcast.store.reports import Failure, Standing
+from fleetcast.store.reports import Failure, SlowDevice, Standing
 
-__all__ = ["DevicePart", "Failure", "campaign_by_device", "failures", "single_send_counts"]
+__all__ = [
+    "DevicePart",
+    "Failure",
+    "SlowDevice",
+    "campaign_by_device",
+    "failures",
+    "single_send_counts",
+    "slowest_devices",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,21 @@ async def campaign_by_device(runtime: Runtime, workspace_id: WorkspaceId, campai
         parts.setdefault(row.device_id, []).append(row.standing)
     names = {row.device_id: row.device for row in rows}
     return [DevicePart(device_id, names[device_id], _counts(some)) for device_id, some in parts.items()]
+
+
+async def slowest_devices(
+    runtime: Runtime, workspace_id: WorkspaceId, campaign_id: CampaignId, limit: int
+) -> list[SlowDevice]:
+    """The devices of a campaign that are through last; empty once its messages are deleted.
+
+    Raises NotFound, and Unavailable past 10 seconds.
+    """
+    async with runtime.db.transaction() as connection, messages.time_limit(connection):
+        campaign = await campaigns.get(connection, workspace_id, campaign_id)
+        if campaign is None:
+            raise NotFound(f"There is no campaign {campaign_id} in this workspace.")
+        pace = Pace.from_optional(campaign.min_delay, campaign.max_delay)
+        return await reports.slowest(connection, workspace_id, campaign_id, pace.mean if pace else None, limit)
 
 
 def _counts(standings: Iterable[Standing]) -> Counts:

@@ -101,6 +101,7 @@ WITH {_CHOSEN},
 of_device AS (
   SELECT device_id, count(*) AS n, count(*) FILTER (WHERE lacking) AS lacking FROM chosen GROUP BY device_id)
 SELECT coalesce((SELECT sum(n) FROM of_device), 0)::bigint AS recipients,
+  (SELECT count(*) FROM addressed) AS leads,
   coalesce((SELECT sum(lacking) FROM of_device), 0)::bigint AS lacking,
   (SELECT count(DISTINCT phone) FROM addressed WHERE suppressed) AS suppressed,
   (SELECT count(DISTINCT a.phone) FROM addressed a
@@ -118,6 +119,8 @@ class Headcount:
 
     recipients: int
     """How many rows planning makes."""
+    leads: int
+    """The one figure that counts leads and not people: those that match."""
     lacking: int
     """Of the recipients: those who lack a variable of the text and will be skipped."""
     suppressed: int
@@ -138,14 +141,35 @@ async def count(
     """
     await connection.execute(f"{KEYED}; SET LOCAL statement_timeout = '{LONGEST_COUNT_SECONDS}s'")
     try:
-        row = await connection.fetchrow(_COUNT, workspace_id, *audience.arguments(), list(required))
+        return await _counted(connection, workspace_id, audience, required)
     except asyncpg.QueryCanceledError:
         raise Unavailable(
             f"Counting the audience took more than {LONGEST_COUNT_SECONDS} seconds: try again when there is less to do."
         ) from None
+
+
+async def count_few(
+    connection: Connection, workspace_id: WorkspaceId, audience: Audience, required: Sequence[str]
+) -> Headcount | None:
+    """The same count by whatever plan and within whatever time the caller's transaction has chosen: for an audience
+    that is known to be small, which an index of niches or devices finds without a look at all others. None when that
+    time was not enough.
+    """
+    try:
+        async with connection.transaction():
+            return await _counted(connection, workspace_id, audience, required)
+    except asyncpg.QueryCanceledError:
+        return None
+
+
+async def _counted(
+    connection: Connection, workspace_id: WorkspaceId, audience: Audience, required: Sequence[str]
+) -> Headcount:
+    row = await connection.fetchrow(_COUNT, workspace_id, *audience.arguments(), list(required))
     assert row is not None
     return Headcount(
         recipients=row["recipients"],
+        leads=row["leads"],
         lacking=row["lacking"],
         suppressed=row["suppressed"],
         refused=row["refused"],

@@ -1,6 +1,6 @@
 """Devices: the numbers that send. State, identity, pause and pace are separate writes, so none can erase another."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -167,6 +167,50 @@ async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> lis
         workspace_id,
     )
     return [device(r) for r in rows]
+
+
+async def choices(
+    connection: Connection, workspace_id: WorkspaceId, chosen: Sequence[int], text: str, limit: int
+) -> list[Device]:
+    """Devices to choose from: those with these ids, and by name the first others that have `text` in their name."""
+    rows = await connection.fetch(
+        f"""
+        SELECT * FROM (SELECT {COLUMNS} FROM devices
+          WHERE workspace_id = $1 AND deleted_at IS NULL AND id = ANY ($2::bigint[]) ORDER BY lower(name)) held
+        UNION ALL
+        SELECT * FROM (SELECT {COLUMNS} FROM devices
+          WHERE workspace_id = $1 AND deleted_at IS NULL AND id <> ALL ($2::bigint[])
+            AND ($3 = '' OR strpos(lower(name), lower($3)) > 0) ORDER BY lower(name) LIMIT $4) others""",
+        workspace_id,
+        list(chosen),
+        text,
+        limit,
+    )
+    return [device(r) for r in rows]
+
+
+async def ready(connection: Connection, workspace_id: WorkspaceId, first: Sequence[int], limit: int) -> list[Device]:
+    """Devices that can send now, by name, those with the ids `first` before all others."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM devices WHERE workspace_id = $1 AND is_ready "
+        "ORDER BY id = ANY ($2::bigint[]) DESC, lower(name) LIMIT $3",
+        workspace_id,
+        list(first),
+        limit,
+    )
+    return [device(r) for r in rows]
+
+
+async def names_of(
+    connection: Connection, workspace_id: WorkspaceId, device_ids: Collection[DeviceId]
+) -> dict[DeviceId, str]:
+    """The names of these devices; those that were removed are left out."""
+    rows = await connection.fetch(
+        "SELECT id, name FROM devices WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND deleted_at IS NULL",
+        workspace_id,
+        list(device_ids),
+    )
+    return {DeviceId(row["id"]): row["name"] for row in rows}
 
 
 async def differing(

@@ -67,9 +67,13 @@ MESSAGES_OF = """
 SELECT b.device_id, b.provider_id, b.id FROM unnest($1::bigint[], $2::text[]) AS u (device_id, provider_id)
 JOIN broadcast_messages b ON b.device_id = u.device_id AND b.provider_id = u.provider_id"""
 
+# A sender that stood still tells when it woke, not when the answer came: only whoever still has the lease is believed.
 FILL_END = """
-UPDATE broadcast_messages b SET finished_at = u.at FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at)
-WHERE b.id = u.id AND b.status = 'sent' AND b.finished_at IS NULL"""
+UPDATE broadcast_messages b SET finished_at = u.at
+FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at) JOIN broadcast_messages m ON m.id = u.id
+  JOIN devices d ON d.id = m.device_id JOIN shards s ON s.id = d.shard_id
+WHERE b.id = m.id AND b.status = 'sent' AND b.finished_at IS NULL
+  AND s.epoch = b.lease_epoch AND s.expires_at > fleetcast_now()"""
 
 # What a person said arrived has no provider's name yet; whoever speaks of its attempt later may tell it.
 FILL_PROVIDER = """
@@ -168,7 +172,10 @@ async def known(connection: Connection, messages: Sequence[int]) -> dict[int, tu
 
 
 async def fill_end(connection: Connection, ends: Sequence[tuple[int, datetime]]) -> None:
-    """(message, end of its attempt) from answers that came after other evidence had already confirmed the message."""
+    """(message, end of its attempt) from answers that came after other evidence had already confirmed the message.
+
+    Left open, an attempt counts as over at its start: its device rested from the evidence on.
+    """
     await connection.execute(FILL_END, [e[0] for e in ends], [e[1] for e in ends])
 
 

@@ -3,7 +3,7 @@
 A lead that was removed keeps its row, which messages name, and a refusal; nothing here shows it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from fleetcast.domain.identifiers import DeviceId, LeadId, Phone, WorkspaceId
 from fleetcast.domain.lead import Consent, Lead, LeadStatus, StoredLead
@@ -16,12 +16,14 @@ LEAD_VARIABLES_SQL = """(l.attributes || jsonb_build_object('name', l.name, 'pho
 PAGE = 2_000
 """Leads read at a time when all are walked."""
 
-_COLUMNS = """l.id, l.device_id, l.phone, l.name, l.niches, l.target_status::text, l.journey, l.time_zone,
+# Of the alias `l`.
+COLUMNS = """l.id, l.device_id, l.phone, l.name, l.niches, l.target_status::text, l.journey, l.time_zone,
   l.consent::text, l.consent_source, l.consent_at, l.shared, l.attributes, l.created_at, l.updated_at"""
 
 
-def _lead(row: Row) -> StoredLead:
-    lead = Lead(
+def lead(row: Row) -> StoredLead:
+    """A row of `COLUMNS`."""
+    said = Lead(
         phone=Phone(row["phone"]),
         name=row["name"],
         niches=tuple(row["niches"]),
@@ -34,7 +36,7 @@ def _lead(row: Row) -> StoredLead:
     return StoredLead(
         id=LeadId(row["id"]),
         device_id=DeviceId(row["device_id"]),
-        lead=lead,
+        lead=said,
         shared=row["shared"],
         consent_source=row["consent_source"],
         consent_at=row["consent_at"],
@@ -48,7 +50,7 @@ async def get_lead(
 ) -> StoredLead | None:
     """The lead with that phone: of one device, or of whichever device has had it longest."""
     row = await connection.fetchrow(
-        f"""SELECT {_COLUMNS} FROM leads l
+        f"""SELECT {COLUMNS} FROM leads l
         WHERE l.workspace_id = $1 AND l.phone = $2 AND l.deleted_at IS NULL
           AND ($3::bigint IS NULL OR l.device_id = $3)
         ORDER BY l.id LIMIT 1""",
@@ -56,7 +58,7 @@ async def get_lead(
         phone,
         device_id,
     )
-    return _lead(row) if row else None
+    return lead(row) if row else None
 
 
 async def sample_lead(
@@ -94,54 +96,17 @@ async def page_after(
     # Two texts instead of an OR: each walks its own index in order.
     which = "" if device_id is None else "AND l.device_id = $4"
     rows = await connection.fetch(
-        f"""SELECT {_COLUMNS} FROM leads l
+        f"""SELECT {COLUMNS} FROM leads l
         WHERE l.workspace_id = $1 AND l.id > $2 AND l.deleted_at IS NULL {which} ORDER BY l.id LIMIT $3""",
         workspace_id,
         after,
         size,
         *(() if device_id is None else (device_id,)),
     )
-    return [_lead(row) for row in rows]
+    return [lead(row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which leads a list shows; None: any."""
-
-    device_id: DeviceId | None = None
-    phone: Phone | None = None
-    niche: str | None = None
-    """As it is stored; the whole name."""
-    target_status: LeadStatus | None = None
-    consent: Consent | None = None
-
-
-async def page(
-    connection: Connection, workspace_id: WorkspaceId, wanted: Wanted, *, after: int, limit: int
-) -> list[StoredLead]:
-    """The wanted leads by id, those after `after`."""
-    arguments: list[object] = [workspace_id, after, limit]
-    which = ""
-    # A text for each choice of filters: each is planned for itself and walks the index that serves it.
-    for condition, value in (
-        ("l.device_id = ${}", wanted.device_id),
-        ("l.phone = ${}", wanted.phone),
-        ("l.niches @> ARRAY[${}::text]", wanted.niche),
-        ("l.target_status = ${}::text::lead_status", wanted.target_status),
-        ("l.consent = ${}::text::lead_consent", wanted.consent),
-    ):
-        if value is not None:
-            arguments.append(value)
-            which += f" AND {condition.format(len(arguments))}"
-    rows = await connection.fetch(
-        f"""SELECT {_COLUMNS} FROM leads l
-        WHERE l.workspace_id = $1 AND l.id > $2 AND l.deleted_at IS NULL{which} ORDER BY l.id LIMIT $3""",
-        *arguments,
-    )
-    return [_lead(row) for row in rows]
-
-
-_ONE = f"SELECT {_COLUMNS} FROM leads l WHERE l.workspace_id = $1 AND l.id = $2 AND l.deleted_at IS NULL"
+_ONE = f"SELECT {COLUMNS} FROM leads l WHERE l.workspace_id = $1 AND l.id = $2 AND l.deleted_at IS NULL"
 
 
 async def by_id(
@@ -149,10 +114,10 @@ async def by_id(
 ) -> StoredLead | None:
     """The lead with that id; with `lock` what is read is what is changed, until the transaction ends."""
     row = await connection.fetchrow(f"{_ONE}{' FOR NO KEY UPDATE' if lock else ''}", workspace_id, lead_id)
-    return _lead(row) if row else None
+    return lead(row) if row else None
 
 
-async def write(connection: Connection, workspace_id: WorkspaceId, lead_id: LeadId, lead: Lead) -> None:
+async def write(connection: Connection, workspace_id: WorkspaceId, lead_id: LeadId, now: Lead) -> None:
     """Write what a lead is now. Its phone never changes, its consent only by `write_consent`."""
     await connection.execute(
         """UPDATE leads SET name = $3, niches = $4, target_status = $5::text::lead_status, journey = $6,
@@ -160,12 +125,12 @@ async def write(connection: Connection, workspace_id: WorkspaceId, lead_id: Lead
         WHERE workspace_id = $1 AND id = $2""",
         workspace_id,
         lead_id,
-        lead.name,
-        list(lead.niches),
-        (lead.target_status or LeadStatus.PROSPECT).value,
-        lead.journey,
-        lead.time_zone,
-        dict(lead.attributes),
+        now.name,
+        list(now.niches),
+        (now.target_status or LeadStatus.PROSPECT).value,
+        now.journey,
+        now.time_zone,
+        dict(now.attributes),
     )
 
 
@@ -184,17 +149,17 @@ async def write_consent(
     )
 
 
-async def remove(connection: Connection, workspace_id: WorkspaceId, lead_id: LeadId) -> None:
-    """Forget what is known of a lead, all but its number and a refusal, and show it no more."""
+async def remove(connection: Connection, workspace_id: WorkspaceId, lead_ids: Sequence[LeadId]) -> None:
+    """Forget what is known of leads, all but their numbers and refusals, and show them no more."""
     await connection.execute(
         """UPDATE leads SET deleted_at = fleetcast_now(), updated_at = fleetcast_now(), name = '', niches = '{}',
           target_status = 'prospect', journey = '', time_zone = NULL, attributes = '{}',
           consent = CASE WHEN consent = 'refused' THEN consent ELSE 'unknown' END,
           consent_at = CASE WHEN consent = 'refused' THEN consent_at END,
           consent_source = CASE WHEN consent = 'refused' THEN consent_source END
-        WHERE workspace_id = $1 AND id = $2""",
+        WHERE workspace_id = $1 AND id = ANY ($2::bigint[])""",
         workspace_id,
-        lead_id,
+        list(lead_ids),
     )
 
 

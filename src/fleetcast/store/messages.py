@@ -4,7 +4,7 @@ Lists never scan the queue's hot indexes and end at a time limit: an old open re
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -197,6 +197,19 @@ async def one(connection: Connection, workspace_id: WorkspaceId, message_id: Mes
     """One message of the workspace."""
     row = await connection.fetchrow(f"{_SELECT} WHERE b.workspace_id = $1 AND b.id = $2", workspace_id, message_id)
     return _message(row) if row else None
+
+
+async def names(
+    connection: Connection, workspace_id: WorkspaceId, message_ids: Sequence[MessageId]
+) -> dict[MessageId, str]:
+    """What the recipients of these messages are called, as far as they are leads and it is known."""
+    rows = await connection.fetch(
+        "SELECT b.id, l.name FROM broadcast_messages b JOIN leads l ON l.id = b.lead_id "
+        "WHERE b.workspace_id = $1 AND b.id = ANY ($2::bigint[]) AND l.name <> ''",
+        workspace_id,
+        list(message_ids),
+    )
+    return {MessageId(r["id"]): r["name"] for r in rows}
 
 
 async def attempts(connection: Connection, workspace_id: WorkspaceId, message_id: MessageId) -> list[AttemptRow]:

@@ -5,6 +5,7 @@ see `store.messages.time_limit`.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from fleetcast.domain.identifiers import CampaignId, DeviceId, WorkspaceId
@@ -37,6 +38,25 @@ class Failure(NamedTuple):
     n: int
 
 
+class SlowDevice(NamedTuple):
+    """One device's part of a campaign, and how long it still takes."""
+
+    device_id: int
+    device: str
+    planned: int
+    sent: int
+    waiting: int
+    failed: int
+    skipped: int
+    last_at: datetime | None
+    """When it sent last."""
+    seconds: float
+    """Until it is through, at its mean pace, if it can send."""
+    is_ready: bool
+    devices: int
+    """How many take part in all."""
+
+
 _STANDING = """b.status::text, CASE WHEN b.status IN ('failed', 'skipped') THEN b.reason END AS reason, count(*) AS n,
   count(*) FILTER (WHERE b.delivery <> 'none') AS delivered, count(*) FILTER (WHERE b.delivery = 'read') AS read"""
 
@@ -51,6 +71,21 @@ SELECT b.device_id, d.name AS device, {_STANDING}
 FROM broadcast_messages b JOIN devices d ON d.id = b.device_id
 WHERE b.workspace_id = $1 AND b.dedupe_key > 'c:' || $2::bigint || ':' AND b.dedupe_key < 'c:' || $2::bigint || ';'
 GROUP BY b.device_id, d.name, b.status, 4 ORDER BY d.name, b.device_id"""
+
+_SLOWEST = """
+WITH parts AS MATERIALIZED (
+  SELECT b.device_id, count(*) AS planned, count(*) FILTER (WHERE b.status = 'sent') AS sent,
+    count(*) FILTER (WHERE b.status IN ('pending', 'queued', 'sending')) AS waiting,
+    count(*) FILTER (WHERE b.status = 'failed') AS failed, count(*) FILTER (WHERE b.status = 'skipped') AS skipped,
+    max(b.sent_at) AS last_at
+  FROM broadcast_messages b
+  WHERE b.workspace_id = $1 AND b.dedupe_key > 'c:' || $2::bigint || ':' AND b.dedupe_key < 'c:' || $2::bigint || ';'
+  GROUP BY b.device_id)
+SELECT d.id AS device_id, d.name AS device, p.planned, p.sent, p.waiting, p.failed, p.skipped, p.last_at,
+  p.waiting * coalesce($3::float8, (d.min_delay + d.max_delay) / 2.0)::float8 AS seconds, d.is_ready,
+  count(*) OVER () AS devices
+FROM parts p JOIN devices d ON d.id = p.device_id
+ORDER BY 9 DESC, p.failed DESC, d.name, d.id LIMIT $4"""
 
 _FAILURES = """
 SELECT t.counter, t.reason, sum(t.n)::bigint AS n
@@ -74,6 +109,16 @@ async def by_device(connection: Connection, workspace_id: WorkspaceId, campaign_
     """How a campaign's messages stand, device by device, as far as they are kept."""
     rows = await connection.fetch(_BY_DEVICE, workspace_id, campaign_id)
     return [DeviceStanding(DeviceId(r["device_id"]), r["device"], _standing(r)) for r in rows]
+
+
+async def slowest(
+    connection: Connection, workspace_id: WorkspaceId, campaign_id: CampaignId, gap: float | None, limit: int
+) -> list[SlowDevice]:
+    """The devices of a campaign that are through last, then those with most failures. `gap`: seconds between two of its
+    messages; None: each device's own.
+    """
+    rows = await connection.fetch(_SLOWEST, workspace_id, campaign_id, gap, limit)
+    return [SlowDevice(**dict(row)) for row in rows]
 
 
 async def failures(

@@ -335,7 +335,7 @@ _OF_PEOPLE = (
     "WHERE d.workspace_id = $1 AND m.recipient = ANY ($3::text[]))"
 )
 SKIP_PEOPLE = _end(_OF_PEOPLE, "skipped", "'opt_out'")
-SKIP_LEAD = _end(f"{_OF_PEOPLE} AND b.lead_id = $4", "skipped", "'lead_removed'")
+SKIP_LEADS = _end(f"{_OF_PEOPLE} AND b.lead_id = ANY ($4::bigint[])", "skipped", "'lead_removed'")
 # What was on its way when its person said stop, and came back: nobody may claim it, so nobody else would end it.
 SKIP_STOPPED = _end(
     "clock, suppressions x CROSS JOIN LATERAL ("

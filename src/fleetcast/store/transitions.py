@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
+from fleetcast.domain.identifiers import LeadId, Phone
 from fleetcast.domain.message import MessageStatus, Outcome, Reason, Resolution
 from fleetcast.store import transition_statements as sql
 from fleetcast.store.connection import Connection
@@ -294,9 +295,9 @@ async def skip_restored(connection: Connection, limit: int = CHUNK) -> int:
     return count
 
 
-async def skip_lead(connection: Connection, workspace_id: int, lead_id: int, phone: str) -> int:
-    """T7 for the waiting rows of a lead, in the transaction that removes it."""
-    count: int = await connection.fetchval(sql.SKIP_LEAD, workspace_id, None, [phone], lead_id)
+async def skip_leads(connection: Connection, workspace_id: int, leads: Mapping[LeadId, Phone]) -> int:
+    """T7 for the waiting rows of leads (id → phone), in the transaction that removes them."""
+    count: int = await connection.fetchval(sql.SKIP_LEADS, workspace_id, None, list(leads.values()), list(leads))
     return count
 
 

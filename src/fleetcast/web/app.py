@@ -29,22 +29,29 @@ from fleetcast.errors import (
     Unavailable,
 )
 from fleetcast.runtime import Runtime
+from fleetcast.services.audience_look import LeadCounts
 from fleetcast.services.overview import Meters
 from fleetcast.web import door, rendering
 from fleetcast.web.address import listen
 from fleetcast.web.live import Live
 from fleetcast.web.pages import (
     account,
+    bulk,
+    calendar,
     campaigns,
+    device_changes,
     devices,
     drafts,
     invitation,
+    lead_list,
     leads,
+    looks,
     messages,
     overview,
     probes,
     settings,
     sign_in,
+    trials,
 )
 from fleetcast.web.reading import ReadingConnection
 from fleetcast.web.shield import HEADERS, Shield, is_loopback
@@ -55,7 +62,26 @@ STOP_WITHIN = 5
 """Seconds open requests get to end once the process stops."""
 FORM_BYTES = 64 * 1024
 """What a form may have: it is read before anybody knows who sends it."""
-PAGES = (overview, drafts, campaigns, leads, devices, messages, settings, account, sign_in, invitation, probes)
+PAGES = (
+    overview,
+    calendar,
+    looks,
+    drafts,
+    trials,
+    campaigns,
+    lead_list,
+    leads,
+    bulk,
+    device_changes,
+    devices,
+    messages,
+    settings,
+    account,
+    sign_in,
+    invitation,
+    probes,
+)
+"""Campaigns' words come before their numbers."""
 
 
 class _Forever(StaticFiles):
@@ -107,6 +133,7 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     app.state.runtime = runtime
     app.state.live = figures
     app.state.meters = Meters()
+    app.state.lead_counts = LeadCounts()
     app.state.import_jobs = None if api is None else api[1].state.import_jobs
     app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host), url=runtime.settings.url)
     app.mount("/static", _Forever(directory=rendering.STATIC), name="static")

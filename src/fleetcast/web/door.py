@@ -4,7 +4,7 @@ Every route of the pages either asks for a `Visiting` or is named in `PUBLIC`; a
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends, Request
@@ -92,7 +92,8 @@ async def to_sign_in(request: Request, error: Exception) -> Response:
     return HTMLResponse(rendering.notice_page("Sign in first", str(error), onward=(SIGN_IN, "Sign in")), 401)
 
 
-Handler = Callable[[Request, Exception], Awaitable[Response]]
+Handler = Callable[[Request, Any], Response | Awaitable[Response]]
+"""As the framework keeps what answers an error."""
 
 
 def readers_to_sign_in(page: str, otherwise: Handler) -> Handler:
@@ -101,6 +102,7 @@ def readers_to_sign_in(page: str, otherwise: Handler) -> Handler:
     async def handle(request: Request, error: Exception) -> Response:
         if request.url.path == page and _is_visit(request, unsaid="*/*"):
             return await to_sign_in(request, error)
-        return await otherwise(request, error)
+        answer = otherwise(request, error)
+        return answer if isinstance(answer, Response) else await answer
 
     return handle

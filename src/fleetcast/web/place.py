@@ -63,9 +63,9 @@ class Place:
         given = {name: value for name, value in told.items() if value not in (None, "")}
         return f"{path}?{urlencode(given)}" if given else path
 
-    def to(self, path: str, said: str = "", n: int | None = None) -> RedirectResponse:
+    def to(self, path: str, said: str = "", n: int | None = None, **query: object) -> RedirectResponse:
         """On to a page after something was done. `said`: what it says there, a key of `words.SAID`."""
-        return RedirectResponse(self.href(path, said=said, n=n), 303)
+        return RedirectResponse(self.href(path, said=said, n=n, **query), 303)
 
 
 async def place(request: Request, who: Visiting, chosen: Chosen = None) -> Place:

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ from fleetcast.errors import FleetcastError, InvalidInput
 from fleetcast.services.accounts.membership import Invitation
 from fleetcast.services.devices import Device
 from fleetcast.services.overview import PEEK, Counts, Fleet, Overview, standing
-from fleetcast.web import words
+from fleetcast.web import formatting, words
+from fleetcast.web.advice import AGAIN
 
 if TYPE_CHECKING:
     from fleetcast.web.place import Place  # it draws pages itself where nobody is signed in
@@ -99,6 +100,18 @@ def standing_line(device: Device, now: datetime, zone: str) -> str:
     return f"{told}: {device.state_reason}" if device.state_reason else f"{told}."
 
 
+def elsewhere(instant: datetime, zone: str, own: str) -> str:
+    """The same instant by other clocks: `12:05 UTC`, and that of who looks, where theirs is another."""
+    here = instant.astimezone(ZoneInfo(zone))
+    told: list[str] = []
+    for name, word in (("UTC", "UTC"), (own, f"{own.rpartition('/')[2].replace('_', ' ')}, where you are")):
+        if name and name != zone:
+            there = instant.astimezone(ZoneInfo(name))
+            if there.utcoffset() != here.utcoffset():
+                told.append(f"{there:%H:%M}{'' if there.date() == here.date() else f' on {there:%a}'} {word}")
+    return ", ".join(told)
+
+
 def day(now: datetime, zone: str) -> str:
     """`Tuesday 24 November, 20:12 in Kuala Lumpur`."""
     local = now.astimezone(ZoneInfo(zone))
@@ -135,6 +148,9 @@ def _environment() -> Environment:
         phone=words.phone,
         pace=words.pace,
         browser=words.browser,
+        edit_title=words.edit_title,
+        join_fields=words.fields_changed,
+        written=formatting.written,
         join_with=str.join,
         capitalize_first=lambda text: text[:1].upper() + text[1:],
         sentence=lambda trouble: words.sentence(str(trouble)),
@@ -144,6 +160,8 @@ def _environment() -> Environment:
     environment.globals.update(
         static=static_url,
         when=when,
+        later=lambda at, seconds: at + timedelta(seconds=seconds),
+        elsewhere=elsewhere,
         day=day,
         standing_of=standing,
         campaign_bar=campaign_bar,
@@ -151,6 +169,7 @@ def _environment() -> Environment:
         device_words=words.DEVICE,
         campaign_words=words.CAMPAIGN,
         message_words=words.MESSAGE,
+        again=AGAIN,
         peek=PEEK,
     )
     return environment

@@ -5,6 +5,9 @@ person), bad (final and bad), end (over or off on purpose). Separate from templa
 fails a test and not a page.
 """
 
+from collections.abc import Iterable
+
+from fleetcast.domain.bulk_edit import BulkEdit, EditAction, Things
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import Phone
@@ -78,6 +81,7 @@ SAID: dict[str, str | tuple[str, str]] = {
     "key-revoked": "The key is revoked; it opens nothing any more.",
     "suppression-added": "This person is never written to again.",
     "suppression-lifted": "This person may be written to again.",
+    "bulk-stopped": "It was stopped. What was done before stays.",
     "nothing": "Nothing had to be done.",
 }
 """What a page says after something was done: a word of the address → the sentence, or that for one and for several."""
@@ -178,6 +182,39 @@ _SYSTEMS = (
     ("Mac OS", "Mac"),
     ("Linux", "Linux"),
 )
+
+
+def edit_title(edit: BulkEdit) -> str:
+    """What a change of many does: `Add the niche tea to 1,204 people`."""
+    value, n = edit.value, edit.expected
+    many = plural(n, "person", "people") if edit.things is Things.LEADS else plural(n, "device")
+    if edit.action is EditAction.SET_ATTRIBUTE:
+        told = f"Set {value['key']} to “{value['text']}” for" if value["text"] else f"Take {value['key']} away from"
+    elif edit.action is EditAction.PACE:
+        told = f"Set a pace of {value['min_delay']:g} to {value['max_delay']:g} s for"
+    else:
+        told = _EDITS[edit.action].format(**value)
+    return f"{'Take back: ' if edit.undoes else ''}{told} {many}"
+
+
+_EDITS = {
+    EditAction.ADD_NICHE: "Add the niche {niche} to",
+    EditAction.REMOVE_NICHE: "Take the niche {niche} away from",
+    EditAction.SET_STATUS: "Make {status}s of",
+    EditAction.FORGET: "Forget",
+    EditAction.PAUSE: "Pause",
+    EditAction.RESUME: "Resume",
+    EditAction.REMOVE: "Remove",
+}
+
+
+_FIELDS = {"target_status": "standing", "journey": "notes", "time_zone": "time zone"}
+
+
+def fields_changed(names: Iterable[str]) -> str:
+    """What was changed of a lead: `Name, notes`."""
+    told = ", ".join(_FIELDS.get(name, name) for name in names)
+    return told[:1].upper() + told[1:]
 
 
 def sentence(text: str) -> str:

@@ -16,6 +16,7 @@ from fleetcast.web.place import Looking, Managing, Place, Sending
 router = APIRouter()
 
 SECTION = "devices"
+VIEWS = ("table", "cards")
 RECENT = 20
 """Messages that a device's page lists."""
 
@@ -25,14 +26,22 @@ After = Annotated[str, Query(max_length=400)]
 ThisDevice = Annotated[int, Path(alias="device_id", ge=1, le=2**63 - 1)]
 Chosen = Annotated[list[int], Form(alias="device", max_length=fleet.MOST_AT_ONCE)]
 Field = Annotated[str, Form(max_length=500)]
+View = Annotated[str, Query(max_length=10)]
+_VIEW = "devices-view"
+"""Cookie: cards or a table, as last chosen in this browser."""
+_KEPT = 400 * 86_400
 
 
 @router.get("/devices")
 async def list_devices(
-    request: Request, here: Looking, text: Text = "", standing: Standing = "", after: After = ""
+    request: Request, here: Looking, text: Text = "", standing: Standing = "", after: After = "", view: View = ""
 ) -> HTMLResponse:
     """How many can send, which cannot and why?"""
-    return await _list(request, here, text=text, standing=standing, after=after)
+    answer = await _list(request, here, text=text, standing=standing, after=after, view=view)
+    if view in VIEWS:
+        secure = request.url.scheme == "https"
+        answer.set_cookie(_VIEW, view, max_age=_KEPT, httponly=True, samesite="lax", secure=secure)
+    return answer
 
 
 async def _list(
@@ -42,11 +51,13 @@ async def _list(
     text: str = "",
     standing: str = "",
     after: str = "",
+    view: str = "",
     adding: dict[str, str] | None = None,
     trouble: InvalidInput | None = None,
 ) -> HTMLResponse:
     known = standing if standing in words.DEVICE else ""
     found = await fleet.look(here.runtime, here.workspace.id, text=text, standing=known or None, after=after)
+    kept = view or request.cookies.get(_VIEW, "")
     return rendering.page(
         request,
         here,
@@ -58,10 +69,18 @@ async def _list(
         text=text,
         standing=known,
         after=after,
+        view=kept if kept in VIEWS else VIEWS[0],
         adding=adding
         or {"name": "", "region": "", "min_delay": f"{DEFAULT_MIN_DELAY:g}", "max_delay": f"{DEFAULT_MAX_DELAY:g}"},
         trouble=trouble,
     )
+
+
+@router.get("/devices/names")
+async def device_names(here: Looking, of: Annotated[str, Query(max_length=200)] = "") -> HTMLResponse:
+    """Devices whose name or number has what was typed, for a field that names one."""
+    found = await fleet.named_like(here.runtime, here.workspace.id, of)
+    return rendering.part("device_names.html", here, found=found)
 
 
 @router.post("/devices")

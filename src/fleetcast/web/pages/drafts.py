@@ -1,5 +1,6 @@
-"""Making and changing a campaign: the form, and the audience and the text as they would be now."""
+"""Making and changing a campaign: the form. What it shows while it is being filled in is `looks`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -7,9 +8,12 @@ from fastapi.responses import HTMLResponse, Response
 
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId
+from fleetcast.domain.media import ALLOWED
 from fleetcast.errors import Conflict, InvalidInput, InvalidInputs
-from fleetcast.services import campaigns, devices
+from fleetcast.services import campaigns, devices, drafting
+from fleetcast.services.audience_look import LeadCounts
 from fleetcast.services.campaigns import CampaignFields, CampaignReport
+from fleetcast.services.drafting import DraftLook
 from fleetcast.web import rendering
 from fleetcast.web.fields import seconds
 from fleetcast.web.pages.campaigns import SECTION, ThisCampaign
@@ -34,11 +38,13 @@ _FRESH = {
     "when_offline": "wait",
     "media": "",
     "which": "all",
+    "lead": "",
+    "own_zone": "",
 }
 _WHILE_RUNNING = ("title", "min_delay", "max_delay", "deadline")
 
 
-async def _given(
+async def given_form(
     title: Line = "",
     body: Text = "",
     niches: Line = "",
@@ -51,7 +57,10 @@ async def _given(
     when_offline: Line = "wait",
     media: Line = "",
     which: Line = "all",
+    lead: Line = "",
+    own_zone: Line = "",
 ) -> dict[str, str]:
+    """The fields of the form as they were typed."""
     return {
         "title": title,
         "body": body,
@@ -65,10 +74,12 @@ async def _given(
         "when_offline": when_offline,
         "media": media,
         "which": which,
+        "lead": lead,
+        "own_zone": own_zone,
     }
 
 
-Given = Annotated[dict[str, str], Depends(_given)]
+Given = Annotated[dict[str, str], Depends(given_form)]
 
 
 @router.get("/campaigns/new")
@@ -83,15 +94,20 @@ async def create(
     here: Sending,
     given: Given,
     chosen: Devices = [],  # noqa: B006
+    then: Line = "",
 ) -> Response:
     """Store a draft and show whom it reaches."""
     try:
         made = await campaigns.create_campaign(
-            here.runtime, here.workspace.id, _fields(given, chosen), actor=here.access.actor
+            here.runtime, here.workspace.id, form_fields(given, chosen), actor=here.access.actor
         )
     except (InvalidInput, InvalidInputs) as error:
         return await _form(request, here, None, given, chosen, trouble=error)
-    return here.to(f"/campaigns/{made.id}", "campaign-draft")
+    return _onward(here, made.id, "campaign-draft", then)
+
+
+def _onward(here: Place, campaign_id: int, said: str, then: str) -> Response:
+    return here.to(f"/campaigns/{campaign_id}", said, trying=1 if then == "test" else None)
 
 
 @router.get("/campaigns/{campaign_id}/edit")
@@ -108,6 +124,7 @@ async def edit(
     campaign_id: ThisCampaign,
     given: Given,
     chosen: Devices = [],  # noqa: B006
+    then: Line = "",
 ) -> Response:
     """Change it, as far as its state allows."""
     report = await campaigns.show_campaign(here.runtime, here.workspace.id, CampaignId(campaign_id), estimate=False)
@@ -116,15 +133,15 @@ async def edit(
             here.runtime,
             here.workspace.id,
             CampaignId(campaign_id),
-            _allowed(report, _fields(given, chosen)),
+            _allowed(report, form_fields(given, chosen)),
             actor=here.access.actor,
         )
     except (InvalidInput, InvalidInputs, Conflict) as error:
         return await _form(request, here, report, given, chosen, trouble=error)
-    return here.to(f"/campaigns/{campaign_id}", "campaign-edit")
+    return _onward(here, campaign_id, "campaign-edit", then)
 
 
-def _fields(given: dict[str, str], chosen: list[int]) -> CampaignFields:
+def form_fields(given: dict[str, str], chosen: list[int]) -> CampaignFields:
     """What the form says, as the use case takes it. Raises InvalidInput for what is no number."""
     fields: CampaignFields = {
         "title": given["title"],
@@ -149,6 +166,38 @@ def _fields(given: dict[str, str], chosen: list[int]) -> CampaignFields:
     else:
         fields["devices"] = []
     return fields
+
+
+async def look_at_form(
+    request: Request, here: Place, given: dict[str, str], chosen: list[int], *, another: bool = False
+) -> DraftLook:
+    """What the form comes to so far: people, text and times. What is wrong with it is part of that."""
+    problems: list[InvalidInput] = []
+    legible = dict(given)
+    for name in ("min_delay", "max_delay"):
+        try:
+            _delay(given, name)
+        except InvalidInput as error:
+            problems.append(error)
+            legible |= {"min_delay": "", "max_delay": ""}
+    try:
+        fields = form_fields(legible, chosen)
+    except InvalidInput as error:
+        problems.append(error)
+        fields = form_fields(legible | {"which": "chosen"}, chosen)
+    medium = fields.pop("media", None)
+    counts: LeadCounts = request.app.state.lead_counts
+    lead = given["lead"]
+    look = await drafting.look_at_draft(
+        here.runtime,
+        here.workspace.id,
+        fields,
+        counts,
+        medium=medium if isinstance(medium, str) else None,
+        lead_id=int(lead) if lead.isascii() and lead.isdigit() and len(lead) < 19 else 0,
+        another=another,
+    )
+    return replace(look, problems=(*problems, *look.problems)) if problems else look
 
 
 def _allowed(report: CampaignReport, fields: CampaignFields) -> CampaignFields:
@@ -182,6 +231,8 @@ def _stored(report: CampaignReport) -> dict[str, str]:
         "when_offline": c.when_offline.value,
         "media": report.content.media_sha256 or "",
         "which": "all" if c.device_ids is None else "chosen",
+        "lead": "",
+        "own_zone": "",
     }
 
 
@@ -195,6 +246,8 @@ async def _form(
     trouble: InvalidInput | InvalidInputs | Conflict | None = None,
 ) -> HTMLResponse:
     problems = list(trouble.problems) if isinstance(trouble, InvalidInputs) else [trouble] if trouble else []
+    running = report is not None and report.campaign.status is CampaignStatus.RUNNING
+    look = None if running else await look_at_form(request, here, given, chosen)
     return rendering.page(
         request,
         here,
@@ -205,7 +258,12 @@ async def _form(
         report=report,
         given=given,
         chosen=set(chosen),
-        every=await devices.list_devices(here.runtime, here.workspace.id),
+        choices=await devices.choose_devices(here.runtime, here.workspace.id, chosen),
+        niches=await drafting.known_niches(here.runtime, here.workspace.id),
+        largest=here.runtime.settings.media_max_bytes,
+        kinds=",".join(ALLOWED),
+        look=look,
+        own_zone="",
         problems=problems,
         wrong={p.field: p for p in problems if isinstance(p, InvalidInput)},
     )

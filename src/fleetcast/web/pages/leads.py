@@ -1,19 +1,20 @@
-"""The people who are written to: the list, one of them, and the way in for files."""
+"""One of the people who are written to, and the way in for files. The list of them is `lead_list`."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from fleetcast.domain.access import Scope
 from fleetcast.domain.identifiers import DeviceId, LeadId
-from fleetcast.domain.lead import Consent, LeadStatus, StoredLead
+from fleetcast.domain.lead import Consent, LeadStatus
 from fleetcast.errors import FleetcastError, InvalidInput
-from fleetcast.services import devices, leads, messages
+from fleetcast.services import devices, leads
+from fleetcast.services.devices import Device
 from fleetcast.services.import_jobs import ImportJobs
-from fleetcast.services.lead_export import download_leads
 from fleetcast.services.lead_fields import LeadFields
 from fleetcast.services.lead_imports import get_import, page_of_imports
+from fleetcast.services.lead_timeline import story_of
 from fleetcast.services.leads import ConsentGiven
 from fleetcast.web import rendering
 from fleetcast.web.place import Looking, Place, Sending
@@ -21,9 +22,8 @@ from fleetcast.web.place import Looking, Place, Sending
 router = APIRouter()
 
 SECTION = "leads"
-PAGE = 50
 RECENT = 20
-"""Messages that a lead's page lists, and imports that the page of imports lists."""
+"""Imports that the page of imports lists."""
 
 Id = Annotated[int | None, Query(ge=1, le=2**63 - 1)]
 Line = Annotated[str, Form(max_length=2_000)]
@@ -31,74 +31,22 @@ ThisImport = Annotated[int, Path(alias="import_id", ge=1, le=2**63 - 1)]
 ThisLead = Annotated[int, Path(alias="lead_id", ge=1, le=2**63 - 1)]
 
 
-@router.get("/leads")
-async def list_leads(
-    request: Request,
-    here: Looking,
-    device: Id = None,
-    number: Annotated[str, Query(max_length=100)] = "",
-    niche: Annotated[str, Query(max_length=200)] = "",
-    consent: Annotated[str, Query(max_length=20)] = "",
-    after: Annotated[str, Query(max_length=40)] = "",
-) -> HTMLResponse:
-    """Who is there, and what did they say?"""
-    wanted = Consent(consent) if consent in set(Consent) else None
-    found: list[StoredLead] = []
-    following, trouble = None, None
-    try:
-        found, following = await leads.list_leads(
-            here.runtime,
-            here.workspace.id,
-            device_id=None if device is None else DeviceId(device),
-            phone=number.strip() or None,
-            niche=niche.strip() or None,
-            consent=wanted,
-            after=after or None,
-            limit=PAGE,
-        )
-    except InvalidInput as error:
-        trouble = error
-    shown = {"device": device, "number": number.strip(), "niche": niche.strip(), "consent": wanted and wanted.value}
-    every = await devices.list_devices(here.runtime, here.workspace.id)
-    return rendering.page(
-        request,
-        here,
-        "leads.html",
-        SECTION,
-        "Leads",
-        status=422 if trouble else 200,
-        rows=found,
-        shown=shown,
-        narrowed=any(shown.values()),
-        after=after,
-        next=following,
-        every=every,
-        names={d.id: d.name for d in every},
-        trouble=trouble,
-    )
-
-
-@router.get("/leads/export")
-async def export(here: Looking, device: Id = None) -> StreamingResponse:
-    """All leads as CSV, ready to be imported again."""
-    only = None if device is None else DeviceId(device)
-    pieces = await download_leads(here.runtime, here.workspace.id, only, actor=here.access.actor)
-    headers = {"Content-Disposition": 'attachment; filename="leads.csv"'}
-    return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)
-
-
 @router.get("/leads/import")
 async def import_page(request: Request, here: Sending, device: Id = None) -> HTMLResponse:
     """Bring a file: choose it, see how it is read, let it in."""
     latest, _ = await page_of_imports(here.runtime, here.workspace.id, limit=RECENT)
+    if device is not None:
+        chosen: Device | None = await devices.get_device(here.runtime, here.workspace.id, DeviceId(device))
+    else:
+        first, _ = await devices.page_of_devices(here.runtime, here.workspace.id, limit=1)
+        chosen = first[0] if first else None
     return rendering.page(
         request,
         here,
         "lead_import.html",
         SECTION,
         "Import leads",
-        every=await devices.list_devices(here.runtime, here.workspace.id),
-        device=device,
+        device=chosen,
         latest=latest,
     )
 
@@ -119,17 +67,20 @@ async def rejected(request: Request, here: Looking, import_id: ThisImport) -> Fi
 
 
 @router.get("/leads/{lead_id}")
-async def show_lead(request: Request, here: Looking, lead_id: ThisLead) -> HTMLResponse:
+async def show_lead(
+    request: Request, here: Looking, lead_id: ThisLead, before: Annotated[str, Query(max_length=20)] = ""
+) -> HTMLResponse:
     """Who is this, what did they say, what did they get?"""
-    return await _one(request, here, LeadId(lead_id))
+    return await _one(request, here, LeadId(lead_id), before=before)
 
 
 async def _one(
-    request: Request, here: Place, lead_id: LeadId, *, trouble: FleetcastError | None = None
+    request: Request, here: Place, lead_id: LeadId, *, before: str = "", trouble: FleetcastError | None = None
 ) -> HTMLResponse:
     shown = await leads.show_lead(here.runtime, here.workspace.id, lead_id)
-    got = await messages.list_messages(here.runtime, here.workspace.id, recipient=shown.stored.lead.phone, limit=RECENT)
-    device = await devices.get_device(here.runtime, here.workspace.id, shown.stored.device_id)
+    story = await story_of(here.runtime, here.workspace.id, shown.stored, before=before or None)
+    device = shown.stored.device_id
+    names = await devices.names_of(here.runtime, here.workspace.id, [device])
     return rendering.page(
         request,
         here,
@@ -141,8 +92,9 @@ async def _one(
         lead=shown.stored.lead,
         suppressed=shown.suppressed,
         device=device,
-        got=got.messages,
-        more=got.next is not None,
+        device_name=names.get(device),
+        story=story,
+        before=before,
         trouble=trouble,
     )
 

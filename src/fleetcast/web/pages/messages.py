@@ -3,13 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Query, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId
 from fleetcast.domain.message import MessageStatus
 from fleetcast.domain.phone import parse_phone
 from fleetcast.errors import Conflict, InvalidInput
 from fleetcast.services import doubts, messages
+from fleetcast.services.message_export import WantedMessages, download_messages
 from fleetcast.web import rendering
 from fleetcast.web.place import Looking, Place, Sending
 
@@ -64,6 +65,27 @@ async def list_messages(
         doubtful=len(await doubts.list_doubts(here.runtime, here.workspace.id, limit=DOUBTS)),
         most=DOUBTS,
     )
+
+
+@router.get("/messages/export")
+async def export(
+    here: Looking,
+    campaign: Id = None,
+    device: Id = None,
+    status: Annotated[str, Query(max_length=20)] = "",
+    to: Annotated[str, Query(max_length=60)] = "",
+) -> StreamingResponse:
+    """The messages of the list as CSV, all of them."""
+    wanted = WantedMessages(
+        None if campaign is None else CampaignId(campaign),
+        None if device is None else DeviceId(device),
+        MessageStatus(status) if status in set(MessageStatus) else None,
+        parse_phone(to, here.workspace.region) if to.strip() else None,
+    )
+    pieces = await download_messages(here.runtime, here.workspace.id, wanted, actor=here.access.actor)
+    name = "messages.csv" if campaign is None else f"campaign-{campaign}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(pieces, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.get("/messages/in-doubt")

@@ -13,10 +13,6 @@
     field.focus();
     field.dispatchEvent(new Event("input", { bubbles: true }));
   });
-  document.addEventListener("input", (event) => {
-    if (!event.target.dataset.preview) return;
-    document.querySelector(event.target.dataset.preview).textContent = event.target.value || "The text appears here.";
-  });
   document.addEventListener("change", (event) => {
     const which = event.target.name === "device" && event.target.form?.elements.which;
     if (which && event.target.checked) which.value = "chosen"; // who picks one means the picked ones

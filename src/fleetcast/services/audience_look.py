@@ -1,0 +1,209 @@
+"""An audience while it is being chosen: how many people, from which devices, until when, and who is left out.
+
+Exact where that is quick, as for every small workspace and every narrow choice; else an estimate from a sample, which
+says so. Separate from `audience`, whose count is exact whatever it costs, because a figure that follows every key
+pressed must cost next to nothing with a million leads.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from fleetcast.domain.identifiers import DeviceId, WorkspaceId
+from fleetcast.domain.pacing import Pace, effective
+from fleetcast.domain.schedule import parse_zone, touches_night
+from fleetcast.errors import InvalidInput
+from fleetcast.store import audience, audience_sample, devices
+from fleetcast.store.audience import Audience, Headcount
+from fleetcast.store.audience_sample import Sample
+from fleetcast.store.connection import Connection
+from fleetcast.store.devices import Device
+from fleetcast.store.workspaces import Workspace
+
+__all__ = ["AudienceLook", "LeadCounts", "Share", "Wish", "look_at_audience"]
+
+FEW = 5_000
+"""Leads that are counted one by one; of more an estimate is made."""
+DAY = 86_400.0
+PRIOR = 20
+"""Leads that would have to be looked at of a device before its own share of recipients outweighs that of all."""
+MUCH_A_DAY = 500
+"""Messages of one number on one day from which on a person is warned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What decides whom a campaign reaches and how long it takes."""
+
+    audience: Audience
+    required: tuple[str, ...] = ()
+    """Variables that the text cannot do without."""
+    pace: Pace | None = None
+    """None: each device's own."""
+    starts_at: datetime | None = None
+    """None: now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one device has to send."""
+
+    device: Device
+    n: int
+    seconds: float
+    """Until it is through, at its mean pace."""
+
+    @property
+    def a_day(self) -> int:
+        """The most that it sends in a day."""
+        return self.n if self.seconds <= DAY else round(self.n * DAY / self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceLook:
+    """An audience in numbers; they count people, but for `leads`."""
+
+    is_exact: bool
+    """Else every number is an estimate."""
+    leads: int
+    """Leads that match."""
+    recipients: int
+    lacking: int
+    """Of the recipients: without a variable that the text needs; they will be skipped."""
+    suppressed: int
+    """Left out: on the suppression list."""
+    refused: int
+    """Left out: they refused consent."""
+    at_night: int
+    """Recipients, about, for whom it goes out at night: by their own clock where it is known, else the workspace's."""
+    shares: tuple[Share, ...]
+    """The fullest device first."""
+
+    @property
+    def twice(self) -> int:
+        """Left out: leads that are a person who is counted already."""
+        return max(0, self.leads - self.recipients - self.suppressed - self.refused)
+
+    @property
+    def slowest(self) -> Share | None:
+        """The device that is through last."""
+        return max(self.shares, key=lambda s: s.seconds, default=None)
+
+    @property
+    def seconds(self) -> float | None:
+        """Until the last one has it; None: nobody is reached."""
+        return self.slowest.seconds if self.slowest else None
+
+    @property
+    def busiest(self) -> Share | None:
+        """The number that sends most in a day, where that is much."""
+        found = max(self.shares, key=lambda s: s.a_day, default=None)
+        return found if found is not None and found.a_day > MUCH_A_DAY else None
+
+    @property
+    def held(self) -> tuple[Share, ...]:
+        """What devices have that cannot send now."""
+        return tuple(s for s in self.shares if not s.device.is_ready)
+
+
+class LeadCounts:
+    """How many leads each device of a workspace has, remembered until leads change: what an estimate is shared out
+    by.
+    """
+
+    def __init__(self, most: int = 200) -> None:
+        self._most = most
+        self._known: OrderedDict[WorkspaceId, tuple[tuple[int, int], dict[DeviceId, int]]] = OrderedDict()
+
+    async def of(self, connection: Connection, workspace_id: WorkspaceId) -> dict[DeviceId, int]:
+        """By device."""
+        version = await audience_sample.leads_version(connection, workspace_id)
+        known = self._known.pop(workspace_id, None)
+        if known is None or known[0] != version:
+            known = version, await audience_sample.leads_by_device(connection, workspace_id)
+        self._known[workspace_id] = known
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return known[1]
+
+
+async def look_at_audience(
+    connection: Connection, workspace: Workspace, wish: Wish, now: datetime, counts: LeadCounts, *, exact: bool = False
+) -> AudienceLook:
+    """Look at an audience, in a transaction of its own. With `exact` it is counted, however long that takes.
+
+    Raises Unavailable.
+    """
+    await audience_sample.be_quick(connection)
+    every = {d.id: d for d in await devices.of_workspace(connection, workspace.id)}
+    sampled = await audience_sample.sample(connection, workspace.id, wish.audience, wish.required)
+    counted: Headcount | None = None
+    is_small = not await audience_sample.has_more_leads_than(connection, workspace.id, FEW)
+    owned = {} if exact or is_small else await counts.of(connection, workspace.id)
+    scale = sum(owned.values()) / sampled.every if sampled.every else 0.0
+    if exact:
+        counted = await audience.count(connection, workspace.id, wish.audience, wish.required)
+    elif is_small or (_has_an_index(wish.audience) and sampled.leads * scale <= FEW):
+        counted = await audience.count_few(connection, workspace.id, wish.audience, wish.required)
+    if counted is not None:
+        by_device = {d: float(n) for d, n in counted.by_device.items()}
+    else:
+        by_device = _shared_out(sampled, wish.audience, owned, scale)
+    shares = _shares(by_device, wish.pace, every)
+    recipients = counted.recipients if counted else round(sampled.recipients * scale)
+    return AudienceLook(
+        is_exact=counted is not None,
+        leads=counted.leads if counted else round(sampled.leads * scale),
+        recipients=recipients,
+        lacking=counted.lacking if counted else round(sampled.lacking * scale),
+        suppressed=counted.suppressed if counted else round(sampled.suppressed * scale),
+        refused=counted.refused if counted else round(sampled.refused * scale),
+        at_night=round(recipients * _share_at_night(sampled, wish.starts_at or now, shares, workspace.time_zone)),
+        shares=shares,
+    )
+
+
+def _has_an_index(wanted: Audience) -> bool:
+    """Whether few among many can be found without a look at all of them."""
+    return bool(wanted.niches) or wanted.device_ids is not None
+
+
+def _share_at_night(sampled: Sample, start: datetime, shares: tuple[Share, ...], zone: str) -> float:
+    """How many of the recipients, from 0 to 1, live where it is night at some time until the last one has it."""
+    seconds = max((s.seconds for s in shares), default=0.0)
+    total = sum(sampled.zones.values())
+    ours = ZoneInfo(zone)
+    night = sum(n for name, n in sampled.zones.items() if touches_night(start, seconds, _zone(name, ours)))
+    return night / total if total else 0.0
+
+
+def _shared_out(sampled: Sample, wanted: Audience, owned: dict[DeviceId, int], scale: float) -> dict[DeviceId, float]:
+    """The recipients by device: its leads, times the share of them that is reached. Where few of a device were looked
+    at, that share is near the one of all, so that a lucky draw makes no giant.
+    """
+    chosen = owned.keys() if wanted.device_ids is None else set(wanted.device_ids) & owned.keys()
+    looked_at = sum(sampled.looked_at.get(d, 0) for d in chosen)
+    usual = sum(sampled.hits.get(d, 0) for d in chosen) / looked_at if looked_at else 0.0
+    found = {
+        d: owned[d] * (sampled.hits.get(d, 0) + PRIOR * usual) / (sampled.looked_at.get(d, 0) + PRIOR) for d in chosen
+    }
+    total = sum(found.values())
+    return {d: n * sampled.recipients * scale / total for d, n in found.items()} if total else {}
+
+
+def _shares(by_device: dict[DeviceId, float], pace: Pace | None, every: dict[DeviceId, Device]) -> tuple[Share, ...]:
+    found = []
+    for device_id, n in by_device.items():
+        device = every.get(device_id)
+        if device is not None and round(n):
+            own = Pace(device.min_delay, device.max_delay)
+            found.append(Share(device, round(n), n * effective(pace, own).mean))
+    return tuple(sorted(found, key=lambda s: (-s.n, s.device.name)))
+
+
+def _zone(name: str, otherwise: ZoneInfo) -> ZoneInfo:
+    try:
+        return parse_zone(name) if name else otherwise
+    except InvalidInput:  # of a time when leads were not checked
+        return otherwise

@@ -1,0 +1,230 @@
+"""A campaign as it is being written: what is wrong with it so far, whom it would reach, what one of them would read.
+
+Nothing here is stored. Separate from `campaigns`, which takes all of a form or nothing: here every part is read for
+itself, so that a half-written text does not hide how many people it is for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from fleetcast.domain.campaign import NicheMatch, TargetStatus
+from fleetcast.domain.content import ContentError, Template
+from fleetcast.domain.identifiers import CampaignId, LeadId, WorkspaceId
+from fleetcast.domain.media import StoredMedia
+from fleetcast.domain.pacing import Pace
+from fleetcast.errors import InvalidInput, InvalidInputs, NotFound
+from fleetcast.runtime import Runtime
+from fleetcast.services.audience_look import AudienceLook, LeadCounts, Wish, look_at_audience
+from fleetcast.services.campaign_fields import CampaignFields, Checked, check
+from fleetcast.store import audience_sample, campaigns, contents, leads, media, overview, workspaces
+from fleetcast.store.audience import Audience, variables_of
+from fleetcast.store.connection import Connection
+from fleetcast.store.workspaces import Workspace
+
+__all__ = ["DraftLook", "Reading", "known_niches", "look_at_campaign_draft", "look_at_draft"]
+
+NICHES = 60
+"""Niches that are suggested."""
+_PARTS: tuple[tuple[str, ...], ...] = (
+    ("title",),
+    ("body",),
+    ("niches", "niche_match", "target_status"),
+    ("devices", "device_ids"),
+    ("min_delay", "max_delay"),
+    ("schedule",),
+    ("deadline", "when_offline"),
+)
+_AUDIENCE = ("niches", "niche_match", "target_status", "devices", "device_ids")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one person would read."""
+
+    lead_id: LeadId
+    name: str
+    phone: str
+    text: str | None
+    problem: str | None
+    """Why there is no text for this person; None where the text itself is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftLook:
+    """A draft as far as it is written."""
+
+    audience: AudienceLook | None
+    """None: what it says of the audience cannot be read."""
+    reading: Reading | None
+    """None: nobody is there to read it."""
+    medium: StoredMedia | None
+    starts_at: datetime | None
+    """None: when it is launched."""
+    at: datetime
+    """Now."""
+    problems: tuple[InvalidInput, ...]
+
+    def of(self, *fields: str) -> list[InvalidInput]:
+        """What is wrong with these fields."""
+        return [p for p in self.problems if p.field in fields]
+
+
+async def look_at_draft(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    fields: CampaignFields,
+    counts: LeadCounts,
+    *,
+    medium: str | None = None,
+    lead_id: int = 0,
+    another: bool = False,
+) -> DraftLook:
+    """Look at what a form says so far. `medium`: the hash of a stored one. `lead_id`: who reads; `another`: somebody
+    after them. Raises NotFound, Unavailable.
+    """
+    async with runtime.db.transaction() as connection:
+        workspace, now = await _open(connection, workspace_id)
+        problems: list[InvalidInput] = []
+        read = Checked()
+        for part in _PARTS:
+            given: CampaignFields = {name: fields[name] for name in part if name in fields}  # type: ignore[assignment,literal-required]
+            try:
+                checked = await check(connection, workspace, now, given, (None, None))
+            except InvalidInputs as error:
+                problems += error.problems
+            except InvalidInput as error:
+                problems.append(error)
+            else:
+                read.columns |= checked.columns
+                read.template = checked.template or read.template
+                read.device_ids = checked.device_ids if checked.device_ids is not None else read.device_ids
+        pace = Pace.from_optional(read.columns.get("min_delay"), read.columns.get("max_delay"))
+        wish = Wish(
+            Audience(
+                tuple(read.columns.get("niches", ())),
+                NicheMatch(read.columns.get("niche_match", NicheMatch.ANY)),
+                TargetStatus(read.columns.get("target_status", TargetStatus.ALL)),
+                read.device_ids,
+            ),
+            read.template.required if read.template else (),
+            pace,
+            read.columns.get("starts_at"),
+        )
+        is_known = not any(p.field in _AUDIENCE for p in problems)
+        return await _look(
+            connection,
+            workspace,
+            now,
+            wish if is_known else None,
+            read.template,
+            medium,
+            counts,
+            problems=problems,
+            lead_id=lead_id,
+            another=another,
+        )
+
+
+async def look_at_campaign_draft(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    campaign_id: CampaignId,
+    counts: LeadCounts,
+    *,
+    exact: bool = False,
+    people: bool = True,
+    lead_id: int = 0,
+    another: bool = False,
+) -> DraftLook:
+    """The same of a campaign as it is stored. With `exact` everybody is counted; without `people` nobody, and there is
+    only the text. Raises NotFound, Unavailable.
+    """
+    async with runtime.db.transaction() as connection:
+        workspace, now = await _open(connection, workspace_id)
+        campaign = await campaigns.get(connection, workspace_id, campaign_id)
+        if campaign is None:
+            raise NotFound(f"There is no campaign {campaign_id} in this workspace.")
+        content = await contents.get(connection, workspace_id, campaign.content_id)
+        assert content is not None
+        pace = Pace.from_optional(campaign.min_delay, campaign.max_delay)
+        return await _look(
+            connection,
+            workspace,
+            now,
+            Wish(campaign.audience, content.required_variables, pace, campaign.starts_at),
+            Template.parse(content.body),
+            content.media_sha256,
+            counts,
+            exact=exact,
+            people=people,
+            lead_id=lead_id,
+            another=another,
+        )
+
+
+async def known_niches(runtime: Runtime, workspace_id: WorkspaceId) -> list[str]:
+    """Niches to choose from, the most frequent first; one that few leads have may be missing."""
+    async with runtime.db.transaction() as connection:
+        await audience_sample.be_quick(connection)
+        return await audience_sample.niches(connection, workspace_id, NICHES)
+
+
+async def _open(connection: Connection, workspace_id: WorkspaceId) -> tuple[Workspace, datetime]:
+    workspace = await workspaces.by_id(connection, workspace_id)
+    if workspace is None:
+        raise NotFound(f"There is no workspace {workspace_id}.")
+    return workspace, await overview.now(connection)
+
+
+async def _look(
+    connection: Connection,
+    workspace: Workspace,
+    now: datetime,
+    wish: Wish | None,
+    template: Template | None,
+    medium: str | None,
+    counts: LeadCounts,
+    *,
+    problems: Iterable[InvalidInput] = (),
+    exact: bool = False,
+    people: bool = True,
+    lead_id: int,
+    another: bool,
+) -> DraftLook:
+    stored = None if medium is None else await media.find(connection, workspace.id, medium)
+    found = reading = None
+    if wish is not None:
+        await audience_sample.be_quick(connection)
+        who = await _reader(connection, workspace.id, wish.audience, lead_id, another=another)
+        if who is not None:
+            reading = await read_as(connection, workspace, who, template, wish.starts_at or now)
+        if people:
+            found = await look_at_audience(connection, workspace, wish, now, counts, exact=exact)
+    return DraftLook(found, reading, stored, wish.starts_at if wish else None, now, tuple(problems))
+
+
+async def _reader(
+    connection: Connection, workspace_id: WorkspaceId, wanted: Audience, lead_id: int, *, another: bool
+) -> LeadId | None:
+    """The lead that was asked for, the next one, or the first of the audience; behind the last the first comes."""
+    if lead_id and not another and await leads.by_id(connection, workspace_id, LeadId(lead_id)) is not None:
+        return LeadId(lead_id)
+    after = lead_id if another else 0
+    found = await audience_sample.next_lead(connection, workspace_id, wanted, after)
+    return found if found or not after else await audience_sample.next_lead(connection, workspace_id, wanted, 0)
+
+
+async def read_as(
+    connection: Connection, workspace: Workspace, lead_id: LeadId, template: Template | None, at: datetime
+) -> Reading:
+    """What a lead of the workspace reads of a text; `at` is the moment that it may print."""
+    variables = await variables_of(connection, workspace.id, lead_id)
+    text = problem = None
+    if template is not None:
+        try:
+            text = template.render(variables, at.astimezone(ZoneInfo(workspace.time_zone)))
+        except ContentError as error:
+            problem = str(error)
+    return Reading(lead_id, str(variables.get("name") or ""), str(variables.get("phone") or ""), text, problem)

@@ -1,0 +1,177 @@
+"""Every page in a real browser, as those meet it who use a phone, a keyboard, or software that reads it to them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.async_api import Browser, Page, expect
+
+from fleetcast.embedded.servers import EmbeddedServers
+from fleetcast.services.workspaces import create_workspace
+from tests.api.tenants import Person
+from tests.browser import windows
+from tests.browser.conftest import Desk
+from tests.fresh import whole_runtime
+from tests.security.seeding import Tenant, whole_workspace
+from tests.web import visitors
+from tests.web.streams import serving
+from tests.web.test_every_page import PAGES
+
+WHOLE = tuple(page for page in PAGES if not page.endswith("/now"))
+"""Without what pages ask for themselves, which is a part of one."""
+GRAVE = ("serious", "critical")
+
+USABLE = "a[href], button, input, select, textarea, summary"
+WATCH_FOCUS = """() => {
+  window.focused = new Map();
+  document.addEventListener("focusin", ({ target }) => {
+    const { outlineStyle, outlineWidth } = getComputedStyle(target);
+    const box = target.getBoundingClientRect();
+    const above = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+    const wrong = [];
+    if (outlineStyle === "none" || parseFloat(outlineWidth) < 1) wrong.push("without a visible focus");
+    if (above && !target.contains(above) && !above.contains(target))
+      wrong.push(`below ${above.outerHTML.slice(0, 80)}`);
+    window.focused.set(target, wrong.join(" and "));
+  });
+}"""
+"""The focus is seen, and nothing lies over what has it."""
+MISSED = """(usable) => {
+  const name = (element) => element.outerHTML.slice(0, 140);
+  const reachable = (e) => e.checkVisibility({ visibilityProperty: true }) && !e.disabled && e.type !== "hidden";
+  const first = (e) => e.type !== "radio" || e.checked; // of a group of buttons, Tab reaches the chosen one
+  return [
+    ...[...document.querySelectorAll(usable)].filter((e) => reachable(e) && first(e) && !window.focused.has(e))
+      .map((e) => `never reached: ${name(e)}`),
+    ...[...window.focused].filter(([, wrong]) => wrong).map(([e, wrong]) => `${wrong}: ${name(e)}`),
+  ];
+}"""
+
+
+@pytest.fixture(scope="module")
+async def shop(
+    servers: EmbeddedServers, template: str, short_directory: Path, browser: Browser
+) -> AsyncIterator[tuple[Desk, Tenant, Person]]:
+    """A workspace in which something of everything exists, to be looked at; and somebody whose own is empty."""
+    async with whole_runtime(servers, template, short_directory) as runtime:
+        tenant = await whole_workspace(runtime)
+        empty = await create_workspace(runtime, "Nothing yet", actor="user:tests")
+        newcomer = await visitors.signed_in(runtime, empty.id)
+        async with serving(runtime, with_api=True, seconds=600) as (url, _, _):
+            yield Desk(browser, url), tenant, newcomer
+
+
+async def grave_faults(page: Page, *, only: str | None = None, inside: str | None = None) -> list[str]:
+    """What keeps people out, as axe sees it."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE_SCRIPT)
+    options = {"resultTypes": ["violations"]} | ({"runOnly": [only]} if only else {})
+    found = await page.evaluate("([inside, options]) => axe.run(inside ?? document, options)", [inside, options])
+    return [
+        f"{v['id']}: {v['help']}: {', '.join(str(n['target']) for n in v['nodes'])}: {v['nodes'][0]['failureSummary']}"
+        for v in found["violations"]
+        if v["impact"] in GRAVE
+    ]
+
+
+async def faults_in_both_lights(page: Page, *, inside: str | None = None) -> list[str]:
+    """All of them by daylight; by night the colours, for nothing else differs."""
+    await page.emulate_media(color_scheme="light")
+    found = await grave_faults(page, inside=inside)
+    await page.emulate_media(color_scheme="dark")
+    return found + [f"dark: {f}" for f in await grave_faults(page, only="color-contrast", inside=inside)]
+
+
+async def missed_by_keyboard(page: Page) -> list[str]:
+    """What Tab does not reach, reaches without a sign of it, or reaches below something else."""
+    await page.evaluate(WATCH_FOCUS)
+    for _ in range(await page.locator(USABLE).filter(visible=True).count() + 3):
+        await page.keyboard.press("Tab")
+    found: list[str] = await page.evaluate(MISSED, USABLE)
+    return found
+
+
+async def sideways(page: Page) -> int:
+    """How many pixels of the page are beside the screen."""
+    width: int = await page.evaluate("Math.max(document.documentElement.scrollWidth, innerWidth)")
+    assert page.viewport_size is not None
+    return width - page.viewport_size["width"]
+
+
+async def look_through(page: Page) -> None:
+    """At a desk and on a phone, by day and by night."""
+    await expect(page.locator("h1")).to_have_count(1)
+    assert await faults_in_both_lights(page) == []
+    assert await missed_by_keyboard(page) == []
+    for opener in await page.locator("[popovertarget]").filter(visible=True).all():
+        sheet = f"#{await opener.get_attribute('popovertarget')}"
+        await opener.press("Enter")
+        await expect(page.locator(sheet)).to_be_visible()
+        assert await faults_in_both_lights(page, inside=sheet) == [], sheet
+        await page.keyboard.press("Escape")
+        await expect(page.locator(sheet)).to_be_hidden()
+        await expect(opener).to_be_focused()
+
+
+async def look_through_on_a_phone(page: Page) -> None:
+    assert await sideways(page) == 0
+    assert await faults_in_both_lights(page) == []
+    assert await missed_by_keyboard(page) == []
+
+
+@pytest.mark.parametrize("path", WHOLE)
+async def test_f45_a_page_loads_once_without_a_complaint_and_everybody_can_use_it(
+    shop: tuple[Desk, Tenant, Person], path: str
+) -> None:
+    """38 repairs of the predecessor were broken scripts and pages that loaded themselves again for ever."""
+    desk, tenant, _ = shop
+    async with desk.open(tenant.owner, width=windows.DESK, height=900) as page:
+        loaded: list[str] = []
+        page.on("framenavigated", lambda frame: loaded.append(frame.url))
+        await page.goto(path.format(**tenant.ids))
+        await look_through(page)
+        assert len(loaded) == 1
+
+
+@pytest.mark.parametrize("path", WHOLE)
+async def test_a_page_is_whole_on_a_phone(shop: tuple[Desk, Tenant, Person], path: str) -> None:
+    desk, tenant, _ = shop
+    async with desk.open(tenant.owner, width=windows.PHONE, height=844) as page:
+        await page.goto(path.format(**tenant.ids))
+        await look_through_on_a_phone(page)
+
+
+@pytest.mark.parametrize("width", [windows.DESK, windows.PHONE])
+async def test_a_workspace_in_which_nothing_is_yet_is_open_to_everybody(
+    shop: tuple[Desk, Tenant, Person], width: int
+) -> None:
+    desk, _, newcomer = shop
+    async with desk.open(newcomer, width=width, height=844) as page:
+        for path in WHOLE:
+            if "{" in path:
+                continue
+            await page.goto(path)
+            found = await grave_faults(page) + await missed_by_keyboard(page)
+            assert (await sideways(page), found) == (0, []), path
+
+
+@pytest.mark.parametrize("width", [windows.DESK, windows.PHONE])
+async def test_the_doors_are_open_to_everybody(shop: tuple[Desk, Tenant, Person], width: int) -> None:
+    desk, tenant, _ = shop
+    async with desk.open(width=width, height=844, expected=["status of 401", "status of 404"]) as page:
+
+        async def is_open() -> None:
+            assert await sideways(page) == 0
+            assert await faults_in_both_lights(page) == []
+            assert await missed_by_keyboard(page) == []
+
+        await page.goto("/sign-in?next=/campaigns")
+        await is_open()
+        await page.get_by_label("E-mail address").fill(tenant.owner.email)
+        await page.get_by_label("Password").fill("not this one")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_be_visible()
+        await is_open()
+        await page.goto("/invitations/fci_nobodys")
+        await is_open()
