@@ -34,11 +34,13 @@ class Front:
     def __init__(self, world: World, context: ssl.SSLContext) -> None:
         self._world = world
         self._context = context
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection from its first byte to its last."""
-        self._open.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = writer
         try:
             if not self._world.behaviour.refuses_connections:
                 await self._serve(reader, writer)
@@ -50,15 +52,20 @@ class Front:
             self._world.counts["broken"] += 1
             log.exception("A connection broke the testbed")
         finally:
-            self._open.discard(writer)
+            del self._open[task]
             writer.transport.abort()
 
     def cut(self) -> int:
         """Abort every connection; how many there were."""
-        open_ = list(self._open)
-        for writer in open_:
+        for writer in self._open.values():
             writer.transport.abort()
-        return len(open_)
+        return len(self._open)
+
+    async def end(self) -> None:
+        """Cut every connection and wait until all that served them have ended."""
+        self.cut()
+        if self._open:
+            await asyncio.wait(self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(_PATIENCE):

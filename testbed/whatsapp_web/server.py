@@ -72,6 +72,7 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self._control.close()
         await self._hang_up()
+        await self._front.end()
         self.world.close()
 
     @property
