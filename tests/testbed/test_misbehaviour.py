@@ -79,13 +79,26 @@ async def test_a_temporary_ban_says_why_and_how_long_and_holds_for_logins(device
 
 @pytest.mark.parametrize(
     ("reason", "event"),
-    [(401, "LoggedOut"), (403, "LoggedOut"), (405, "ClientOutdated")],
+    [(401, "LoggedOut"), (403, "LoggedOut"), (405, "ClientOutdated"), (409, "ConnectFailure")],
 )
 async def test_a_failed_connection_is_told_by_its_reason(
     device: Client, control: Control, reason: int, event: str
 ) -> None:
     await control.fail(device.companion, reason)
     await device.hears(event)
+
+
+async def test_a_reason_that_the_library_has_no_name_for_ends_the_client_itself(
+    device: Client, control: Control
+) -> None:
+    await control.fail(device.companion, 418)
+    assert "Reason not set" in (await device.hears("Ended"))["why"]
+
+
+async def test_a_busy_server_is_tried_again(shared_device: Client, control: Control) -> None:
+    await control.fail(shared_device.companion, 503)
+    await shared_device.hears("Disconnected")
+    await shared_device.hears("Connected")
 
 
 async def test_an_unknown_stream_error_is_told_with_its_code(device: Client, control: Control) -> None:
