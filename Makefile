@@ -83,7 +83,7 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade \
 		pyproject.toml --group build -o requirements.lock --custom-compile-command "make lock" --quiet
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-		pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock \
+		pyproject.toml --group build --group dev --group testbed -c requirements.lock -o requirements-dev.lock \
 		--custom-compile-command "make lock" --quiet
 
 clean: ## Remove the virtual environment and caches (never data)

@@ -4,7 +4,6 @@ A treatment says everything that can happen to a message on its way to the phone
 which, and how often. Separate from the server, which only asks.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -74,12 +73,11 @@ class Behaviour:
     delay: float = 0.0
     """Seconds that everything the server says waits."""
 
-    def treat(self, sender: str, recipients: Iterable[str]) -> Treatment:
-        """The treatment of a message, which uses up a rule with a number of times."""
-        for recipient in recipients:
-            for rule in self.rules:
-                if rule.fits(sender, recipient):
-                    if rule.times is not None:
-                        rule.times -= 1
-                    return rule.treatment
+    def treat(self, sender: str, recipient: str) -> Treatment:
+        """The treatment of a message, by the first rule that fits; a rule with a number of times is used up by it."""
+        for rule in self.rules:
+            if rule.fits(sender, recipient):
+                if rule.times is not None:
+                    rule.times -= 1
+                return rule.treatment
         return WELL

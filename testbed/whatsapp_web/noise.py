@@ -143,6 +143,6 @@ class Handshake:
         try:
             data = AESGCM(self._key).decrypt(self._nonce(), sealed, self._hash)
         except InvalidTag:
-            raise Malformed("the handshake does not fit: does the client trust the testbed's root key?") from None
+            raise Malformed("the client's part of the handshake does not fit the server's keys") from None
         self._mix_hash(sealed)
         return data

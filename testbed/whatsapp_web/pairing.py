@@ -18,6 +18,7 @@ from testbed.whatsapp_web.nodes import Malformed, Node
 from testbed.whatsapp_web.phones import Companion, Phone
 from testbed.whatsapp_web.protobufs import DeviceIdentity, SignedDeviceIdentity, SignedDeviceIdentityHmac
 from testbed.whatsapp_web.queries import answer, result
+from testbed.whatsapp_web.websocket import Closed
 from testbed.whatsapp_web.world import World
 
 FIRST_QR_SECONDS: Final = 60.0
@@ -26,6 +27,7 @@ QR_SECONDS: Final = 20.0
 _SIX: Final = 6
 _PATIENCE: Final = 15.0
 """Seconds that a phone waits for the client's part of a pairing."""
+GONE: Final = "The client went away before it was paired."
 ACCOUNT_SIGNS: Final = b"\x06\x00"
 DEVICE_SIGNS: Final = b"\x06\x01"
 
@@ -67,7 +69,7 @@ class Registration:
         finally:
             world.registrations.discard(self)
             if self._pairing is not None:
-                self._pairing.fail("The client went away before it was paired.")
+                self._pairing.fail(GONE)
 
     async def _heard(self, node: Node) -> bool:
         """Take what the client says; whether that was the end of it."""
@@ -141,7 +143,7 @@ class Registration:
             ],
         )
         attrs = {"type": "link_code_companion_reg", "id": self._world.mark("code"), "t": self._world.stamp}
-        await self._link.send(Node("notification", {"from": SERVER} | attrs, [step]))
+        await self._ask(Node("notification", {"from": SERVER} | attrs, [step]))
         try:
             async with asyncio.timeout(_PATIENCE):
                 identity, secret = await code.done
@@ -176,28 +178,25 @@ class Registration:
         ).SerializeToString()
         sealed = SignedDeviceIdentityHmac(details=signed, hmac=authenticate(secret, signed)).SerializeToString()
         jid, lid = Jid(phone.number, device=device), Jid(phone.lid, phone.lid_jid.server, device)
-        await self._link.send(
-            Node(
-                "iq",
-                {"from": SERVER, "type": "set", "id": self._world.mark("pair"), "t": self._world.stamp},
-                [
-                    Node(
-                        "pair-success",
-                        {},
-                        [
-                            Node("device-identity", {}, sealed),
-                            Node("device", {"jid": str(jid), "lid": str(lid)}),
-                            Node("platform", {"name": "android"}),
-                        ],
-                    )
-                ],
-            )
-        )
+        success = [
+            Node("device-identity", {}, sealed),
+            Node("device", {"jid": str(jid), "lid": str(lid)}),
+            Node("platform", {"name": "android"}),
+        ]
+        attrs = {"from": SERVER, "type": "set", "id": self._world.mark("pair"), "t": self._world.stamp}
+        await self._ask(Node("iq", attrs, [Node("pair-success", {}, success)]))
         try:
             async with asyncio.timeout(_PATIENCE):
                 return await pairing.done
         except TimeoutError:
             raise Refused("The client did not sign its new identity.") from None
+
+    async def _ask(self, node: Node) -> None:
+        """Tell the client what the phone wants of it. Raises Refused."""
+        try:
+            await self._link.send(node)
+        except Closed:
+            raise Refused(GONE) from None
 
     async def _signed(self, answer_: Node) -> None:
         """The client's half: checked, then it is a companion and must log in as one."""

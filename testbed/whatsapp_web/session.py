@@ -83,7 +83,7 @@ class Session:
     async def _say(self, node: Node) -> None:
         try:
             await self._link.send(node)
-        except Closed:  # whoever tells need not know: it is in the mailbox, for the next login
+        except Closed:  # whoever tells need not know: a receipt or a message is in the mailbox, for the next login
             self._world.counts["told nobody"] += 1
 
     def end_with(self, node: Node) -> None:
@@ -104,7 +104,7 @@ class Session:
         """Send the acknowledgements that were held; how many."""
         held, self._held = self._held, []
         for node in held:
-            await self._link.send(node)
+            await self._say(node)
         return len(held)
 
     # --- what the client says -----------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Session:
         """A message: what becomes of it is the behaviour's to say."""
         world = self._world
         to = world.phones.find(Jid.parse(message["to"]))
-        treatment = world.behaviour.treat(self._phone.number, [to.number]) if to is not None else WELL
+        treatment = world.behaviour.treat(self._phone.number, to.number) if to is not None else WELL
         world.counts["message"] += 1
         tells = treatment.delivered and not treatment.error and to is not None and to.exists
         if treatment.delivered and not treatment.error:
