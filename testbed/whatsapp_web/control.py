@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from testbed.whatsapp_web.behaviour import Treatment
+from testbed.whatsapp_web.identities import SignedIdentity
 from testbed.whatsapp_web.record import Arrival, Double
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,33 @@ class Confirmation:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class NewDevice:
+    """The public side of a device that is linked without pairing."""
+
+    noise: bytes
+    identity: bytes
+    registration: int
+    signed: tuple[int, bytes, bytes]
+    """Number, key and signature of its signed key."""
+    one_time: tuple[tuple[int, bytes], ...]
+    """Numbers and keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What such a device gets."""
+
+    companion: str
+    lid: str
+    """Its address by LID."""
+    signed: SignedIdentity
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
 class Control:
     """Gives orders to a running testbed: `async with Control(port) as control:`. Raises Refused."""
 
@@ -148,6 +176,22 @@ class Control:
     async def enter_code(self, number: str, code: str) -> str:
         """Type a code of eight characters into a phone; the new companion's name."""
         return str((await self.order("enter_code", number=number, code=code))["companion"])
+
+    async def enrol(self, number: str, device: NewDevice) -> Enrolled:
+        """Link a device without pairing."""
+        one_time = [(mark, _text(key)) for mark, key in device.one_time]
+        mark, key, signature = device.signed
+        answer = await self.order(
+            "enrol",
+            number=number,
+            noise=_text(device.noise),
+            identity=_text(device.identity),
+            registration=device.registration,
+            signed=(mark, _text(key), _text(signature)),
+            one_time=one_time,
+        )
+        signed = (base64.b64decode(answer[name]) for name in ("details", "account", "signature"))
+        return Enrolled(answer["companion"], answer["lid"], SignedIdentity(device.identity, *signed))
 
     async def log_out(self, companion: str) -> bool:
         """Remove a companion on its phone; whether it was connected."""

@@ -23,13 +23,17 @@ _SIGN: Final = 0x80
 class KeyPair:
     """A key that agrees on secrets with others, and signs. The same 32 bytes always make the same key."""
 
-    __slots__ = ("_exchange", "_sign_bit", "_signer", "public")
+    __slots__ = ("_exchange", "_sign_bit", "_signer", "public", "secret")
 
     def __init__(self, seed: bytes) -> None:
         self._signer = Ed25519PrivateKey.from_private_bytes(seed)
         self._sign_bit = self._signer.public_key().public_bytes_raw()[31] & _SIGN
-        # What Ed25519 takes for its secret number; X25519 clamps it in the same way.
-        self._exchange = X25519PrivateKey.from_private_bytes(hashlib.sha512(seed).digest()[:32])
+        # What Ed25519 takes for its secret number, clamped as both curves do.
+        secret = bytearray(hashlib.sha512(seed).digest()[:32])
+        secret[0] &= 0xF8
+        secret[31] = secret[31] & 0x7F | 0x40
+        self.secret: Final = bytes(secret)
+        self._exchange = X25519PrivateKey.from_private_bytes(self.secret)
         self.public: Final = self._exchange.public_key().public_bytes_raw()
 
     @property

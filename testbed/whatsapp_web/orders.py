@@ -13,8 +13,9 @@ from testbed.whatsapp_web import messages
 from testbed.whatsapp_web.behaviour import Ack, Behaviour, Receipts, Rule, Treatment
 from testbed.whatsapp_web.codes import Refused, Scanned
 from testbed.whatsapp_web.door import banned
+from testbed.whatsapp_web.identities import SignedIdentity
 from testbed.whatsapp_web.nodes import Node
-from testbed.whatsapp_web.phones import Ban
+from testbed.whatsapp_web.phones import Ban, Published
 from testbed.whatsapp_web.world import Online, World
 
 Answer = Mapping[str, Any]
@@ -57,6 +58,34 @@ class Orders:
                 return {"companion": companion.name}
         raise Refused(f"No client shows a code for {number}.")
 
+    async def enrol(
+        self,
+        number: str,
+        noise: str,
+        identity: str,
+        registration: int,
+        signed: tuple[int, str, str],
+        one_time: list[tuple[int, str]],
+    ) -> Answer:
+        """Link a device without pairing: for session files that are made by the thousand. Bytes are base64."""
+        phone, now = self._world.phones.get(number), self._world.now()
+        identity_key = base64.b64decode(identity)
+        companion = phone.new_companion(noise=base64.b64decode(noise), identity=identity_key)
+        device = companion.jid.device
+        by_phone = SignedIdentity.by(phone.signal.identity, identity_key, device=device, now=now)
+        mark, key, signature = signed
+        published = Published(registration.to_bytes(4, "big"), mark, base64.b64decode(key), base64.b64decode(signature))
+        companion.publish(published, [(each, base64.b64decode(public)) for each, public in one_time])
+        phone.link(companion)
+        self._world.counts["enrolled"] += 1
+        return {
+            "companion": companion.name,
+            "lid": str(companion.lid),
+            "details": _text(by_phone.details),
+            "account": _text(by_phone.account),
+            "signature": _text(by_phone.signature),
+        }
+
     async def log_out(self, companion: str) -> Answer:
         """Remove a linked device on the phone."""
         found = self._world.phones.companion(companion)
@@ -90,7 +119,7 @@ class Orders:
         found = self._world.media.opened(sha256)
         if found is None:
             raise Refused(f"Nobody received a file with the hash {sha256}.")
-        return {"data": base64.b64encode(found).decode()}
+        return {"data": _text(found)}
 
     async def confirmed(self, number: str) -> Answer:
         """What linked devices said about messages that this person sent them."""
@@ -220,3 +249,7 @@ class Orders:
         if session is not None:
             session.end_with(node)
         return session is not None
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from testbed.whatsapp_web.codes import LinkCode, Refused, Scanned
+from testbed.whatsapp_web.identities import SignedIdentity
 from testbed.whatsapp_web.jids import SERVER, Jid
-from testbed.whatsapp_web.keys import authenticate, verify
 from testbed.whatsapp_web.link import Link
 from testbed.whatsapp_web.nodes import Malformed, Node
 from testbed.whatsapp_web.phones import Companion, Phone
-from testbed.whatsapp_web.protobufs import DeviceIdentity, SignedDeviceIdentity, SignedDeviceIdentityHmac
 from testbed.whatsapp_web.queries import answer, result
 from testbed.whatsapp_web.websocket import Closed
 from testbed.whatsapp_web.world import World
@@ -28,8 +27,6 @@ _SIX: Final = 6
 _PATIENCE: Final = 15.0
 """Seconds that a phone waits for the client's part of a pairing."""
 GONE: Final = "The client went away before it was paired."
-ACCOUNT_SIGNS: Final = b"\x06\x00"
-DEVICE_SIGNS: Final = b"\x06\x01"
 
 
 class Registration:
@@ -166,21 +163,13 @@ class Registration:
         """The phone signs the new device's identity; the device signs it, too, and is linked."""
         if self._pairing is not None:
             raise Refused("This client is just being paired.")
-        phone.last_device += 1
-        device = phone.last_device
-        self._pairing = pairing = _Pairing(phone, device, identity, asyncio.get_running_loop().create_future())
-        details = DeviceIdentity(rawId=1, timestamp=int(self._world.now()), keyIndex=device).SerializeToString()
-        account = phone.signal.identity
-        signed = SignedDeviceIdentity(
-            details=details,
-            accountSignatureKey=account.public,
-            accountSignature=account.sign(ACCOUNT_SIGNS + details + identity),
-        ).SerializeToString()
-        sealed = SignedDeviceIdentityHmac(details=signed, hmac=authenticate(secret, signed)).SerializeToString()
-        jid, lid = Jid(phone.number, device=device), Jid(phone.lid, phone.lid_jid.server, device)
+        companion = phone.new_companion(noise=self._link.opened.client, identity=identity)
+        device = companion.jid.device
+        signed = SignedIdentity.by(phone.signal.identity, identity, device=device, now=self._world.now())
+        self._pairing = pairing = _Pairing(phone, companion, signed, asyncio.get_running_loop().create_future())
         success = [
-            Node("device-identity", {}, sealed),
-            Node("device", {"jid": str(jid), "lid": str(lid)}),
+            Node("device-identity", {}, signed.sealed(secret)),
+            Node("device", {"jid": str(companion.jid), "lid": str(companion.lid)}),
             Node("platform", {"name": "android"}),
         ]
         attrs = {"from": SERVER, "type": "set", "id": self._world.mark("pair"), "t": self._world.stamp}
@@ -203,25 +192,12 @@ class Registration:
         pairing = self._pairing
         if pairing is None:
             raise Malformed("an identity was signed that nobody asked for")
-        signed = SignedDeviceIdentity.FromString(answer_.need("device-identity").data)
-        account = pairing.phone.signal.identity.public
-        if not verify(
-            pairing.identity,
-            DEVICE_SIGNS + signed.details + pairing.identity + account,
-            signed.deviceSignature,
-        ):
+        if not pairing.signed.is_countersigned(answer_.need("device-identity").data):
             pairing.fail("The client's signature is not that of its identity.")
             raise Malformed("a device signature does not verify")
-        phone, device = pairing.phone, pairing.device
-        companion = Companion(
-            Jid(phone.number, device=device),
-            Jid(phone.lid, phone.lid_jid.server, device),
-            noise=self._link.opened.client,
-            identity=pairing.identity,
-        )
-        phone.companions[device] = companion
+        pairing.phone.link(pairing.companion)
         self._world.counts["paired"] += 1
-        pairing.done.set_result(companion)
+        pairing.done.set_result(pairing.companion)
         await self._link.farewell(Node("stream:error", {"code": "515"}))
 
 
@@ -230,8 +206,8 @@ class _Pairing:
     """A pairing that only lacks the client's signature."""
 
     phone: Phone
-    device: int
-    identity: bytes
+    companion: Companion
+    signed: SignedIdentity
     done: "asyncio.Future[Companion]"
 
     def fail(self, why: str) -> None:

@@ -104,6 +104,16 @@ class Phone:
     confirmed: list[tuple[str, str, str]] = field(default_factory=list)
     """What companions said about messages that this phone sent them: who, id, kind (`delivered`, `read`, …)."""
 
+    def new_companion(self, *, noise: bytes, identity: bytes) -> Companion:
+        """A companion under the next number. It is linked once it signed (`link`)."""
+        self.last_device += 1
+        device = self.last_device
+        return Companion(Jid(self.number, NUMBERS, device), Jid(self.lid, LIDS, device), noise=noise, identity=identity)
+
+    def link(self, companion: Companion) -> None:
+        """It may log in from now on."""
+        self.companions[companion.jid.device] = companion
+
     @property
     def jid(self) -> Jid:
         """The account by number."""

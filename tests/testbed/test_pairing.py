@@ -7,6 +7,7 @@ import pytest
 
 from testbed.whatsapp_web.control import Control, Refused
 from testbed.whatsapp_web.launch import Testbed
+from testbed.whatsapp_web.session_files import ONE_TIME_KEYS, SessionFiles
 from tests.running import until
 from tests.testbed.clients import Client, Process
 
@@ -116,3 +117,24 @@ async def test_a_phone_may_have_several_clients(new_client: NewClient, device: C
 async def _is_online(control: Control, name: str, online: bool) -> bool:
     number = name.partition(":")[0]
     return [each.online for each in (await control.phone(number)).companions if each.name == name] == [online]
+
+
+async def test_a_session_file_that_was_made_without_pairing_logs_in_like_any_other(
+    process: Process, control: Control, testbed: Testbed, short_directory: Path, number: Number
+) -> None:
+    async with Process(testbed, short_directory) as first:
+        await (await first.client("pattern")).pair(number())
+    files = SessionFiles(short_directory / "pattern.db", seed=b"a test")
+    owner, person = number(), number()
+    name = await files.make(control, owner, process.folder / "made.db")
+    client = await process.client("made")
+    await client.connect()
+    await client.hears("Connected")
+    await client.text(person, "never paired")
+    assert [(each.sender, each.text) for each in await control.arrivals(person)] == [(name, "never paired")]
+    await control.say(number(), name, "with one of its own keys")
+    assert (await client.hears("Message"))["Message"]["conversation"] == "with one of its own keys"
+    assert client.all("Qr") == []
+    (companion,) = (await control.phone(owner)).companions
+    assert companion.one_time_keys == ONE_TIME_KEYS - 1, "it made no new keys, and one of them was used"
+    files.close()
