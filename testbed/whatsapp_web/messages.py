@@ -16,7 +16,7 @@ from testbed.whatsapp_web.media import Damaged
 from testbed.whatsapp_web.nodes import Node
 from testbed.whatsapp_web.phones import Companion, Phone
 from testbed.whatsapp_web.ratchet import Undecryptable
-from testbed.whatsapp_web.record import Arrival
+from testbed.whatsapp_web.record import UNREADABLE, Arrival
 from testbed.whatsapp_web.world import World
 
 _PADDING = 8
@@ -72,7 +72,7 @@ def _arrive(world: World, sender: Companion, phone: Phone, mark: str, enc: Node)
                 file = world.media.open(content.attachment)
         except (Undecryptable, Damaged) as error:
             world.counts["unreadable"] += 1
-            content = Content("unreadable", str(error))
+            content = Content(UNREADABLE, str(error))
         seen, copied_to = content.seen(file), content.copied_to
     world.record.append(
         Arrival(

@@ -8,6 +8,10 @@ import json
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
+
+UNREADABLE: Final = "unreadable"
+"""The kind of a message that its recipient cannot decrypt, or whose file does not open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class Arrival:
     """Number, colon, device: 0 is a message typed on a phone."""
     id: str
     kind: str
-    """text, image, …; `unreadable` if it could not be decrypted or its file not opened."""
+    """text, image, …; UNREADABLE if it could not be decrypted or its file not opened."""
     text: str
     """The text or caption; of what is unreadable, why."""
     file_sha256: str
@@ -101,7 +105,7 @@ class Record:
                 if arrival.copied_to:
                     continue
                 ids[arrival.sender, arrival.id] += 1
-                if arrival.copy == 1:
+                if arrival.copy == 1 and arrival.kind != UNREADABLE:  # nobody knows what is in that
                     seen[arrival.sender.partition(":")[0], arrival.seen].append(arrival.id)
             found += [Double(number, "id", mark, times, (mark,)) for (_, mark), times in ids.items() if times > 1]
             found += [

@@ -56,7 +56,7 @@ class SessionFiles:
             ),
         )
         jid = str(Jid(number, device=int(enrolled.companion.partition(":")[2])))
-        device = {
+        device: dict[str, str | int | bytes] = {
             "jid": jid,
             "lid": enrolled.lid,
             "registration_id": registration,
