@@ -111,8 +111,11 @@ async def _tell(port: int, order: str, values: Sequence[str]) -> int:
     try:
         async with Control(port) as control:
             print(json.dumps(await control.order(order, **arguments), indent=2))
-    except (Refused, OSError) as error:
+    except Refused as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError:
+        print(f"No testbed takes orders on port {port}: start one, or name its --control-port.", file=sys.stderr)
         return 1
     return 0
 

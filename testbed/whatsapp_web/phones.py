@@ -6,6 +6,7 @@ State and nothing else; what travels between phones and companions is `messages`
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 
 from testbed.whatsapp_web.jids import LIDS, NUMBERS, Jid
@@ -139,7 +140,8 @@ class Phones:
         if phone is None:
             if not (number.isascii() and number.isdigit() and 5 <= len(number) <= 15):
                 raise ValueError(f"{number!r} is no phone number: 5 to 15 digits, without + and spaces")
-            phone = Phone(number, _lid(number), SignalPhone(Seed(self._seed.bytes("phone", number))))
+            lid = next(lid for lid in _lids(number) if lid not in self._by_lid)
+            phone = Phone(number, lid, SignalPhone(Seed(self._seed.bytes("phone", number))))
             self._by_number[number] = self._by_lid[phone.lid] = phone
         return phone
 
@@ -166,7 +168,8 @@ class Phones:
         return (companion for phone in self._by_number.values() for companion in phone.companions.values())
 
 
-def _lid(number: str) -> str:
-    """A LID that looks like none of the numbers: 15 digits, beginning with a 9 that stands for no country."""
-    digest = int.from_bytes(hashlib.sha256(number.encode()).digest()[:8], "big")
-    return f"99{digest % 10**13:013d}"
+def _lids(number: str) -> Iterator[str]:
+    """LIDs for a number: they look like phone numbers, but +1 000 is given to nobody, so the two are never confused."""
+    for attempt in count():
+        digest = int.from_bytes(hashlib.sha256(f"{number} {attempt}".encode()).digest()[:8], "big")
+        yield f"1000{digest % 10**11:011d}"

@@ -125,6 +125,8 @@ async def test_orders_can_be_given_from_a_terminal(server: Server, capsys: pytes
     assert json.loads(capsys.readouterr().out)["number"] == PERSON
     assert await asyncio.to_thread(main, [*tell, "dance"]) == 1
     assert "Orders: arrivals, " in capsys.readouterr().err
+    assert await asyncio.to_thread(main, ["--control-port", "1", "tell", "state"]) == 1
+    assert "No testbed takes orders on port 1" in capsys.readouterr().err
 
 
 def test_the_command_says_how_to_reach_it_and_ends_with_its_parent(tmp_path: Path) -> None:
