@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from fleetcast.domain.identifiers import DeviceId, Reference
-from fleetcast.transports.base import Accepted, DeviceHandle, EventBatch, Finding, Outbound
+from fleetcast.transports.base import Accepted, DeviceHandle, EventBatch, Finding, Outbound, PairingOrder
 
 _NO_EVENTS: tuple[EventBatch, ...] = ()
 
@@ -30,6 +30,15 @@ class NullTransport:
 
     async def close(self, device: DeviceId) -> None:
         """Nothing to close."""
+
+    async def pair(self, order: PairingOrder) -> None:
+        """No phone ever comes."""
+
+    async def stop_pairing(self, device: DeviceId) -> None:
+        """Nothing to stop."""
+
+    async def log_out(self, device: DeviceHandle, timeout: float) -> None:
+        """Nobody to tell."""
 
     async def send(self, message: Outbound, timeout: float) -> Accepted:
         """Accept."""

@@ -23,8 +23,8 @@ PATIENCE = 3_600.0
 """Seconds for one statement."""
 SMALL_WORKSPACES = 3
 """Beside the large one; each with a fiftieth of its devices."""
-MONTHS_DAYS = 110
-"""How far back campaigns go; less than messages are kept for."""
+MONTHS_DAYS = 85
+"""How far back it goes; less than anything is kept for, or retention would be at work while something is measured."""
 TABLES = (
     "devices",
     "leads",

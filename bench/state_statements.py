@@ -73,7 +73,9 @@ WITH chosen AS (
   WHERE leads.id = at.id RETURNING phone, consent_at)
 INSERT INTO suppressions (workspace_id, recipient, effective_at, created_at, source, note)
 SELECT $1, phone, consent_at, consent_at, 'reply', '' FROM chosen
-UNION ALL SELECT $1, '+61' || (400000000 + i), fleetcast_now(), fleetcast_now(), 'import', 'file do-not-write.csv'
+UNION ALL
+SELECT $1, '+61' || (400000000 + i), fleetcast_now() - interval '30 days', fleetcast_now(), 'import',
+  'file do-not-write.csv'
 FROM generate_series(1, 10000) i"""
 
 # $1 workspace, $2 how many, $3 days, $4 messages of an ordinary one. Oldest first; the first goes to everybody, the

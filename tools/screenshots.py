@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,19 +20,21 @@ from playwright.async_api import Browser, Error, Page, expect
 
 from acceptance.served import serving
 from fleetcast.embedded.servers import EmbeddedServers
+from fleetcast.observability.logging import configure_logging
 from fleetcast.runtime import open_runtime
 from fleetcast.settings import Settings
 from fleetcast.store.schema import migrate
 from tests.browser import windows
-from tests.web.test_every_page import PAGES
+from tests.web.test_every_page import FRAGMENTS, OF_THE_INSTALLATION, PAGES
 from tools.showroom import OWNER, Showroom, showroom
 
 TARGET = Path(__file__).resolve().parent.parent / "build" / "screenshots"
 LOOKS = {
-    "light": {"width": windows.DESK, "height": 900, "dark": False},
-    "dark": {"width": windows.DESK, "height": 900, "dark": True},
-    "phone": {"width": windows.PHONE, "height": 844, "dark": False},
+    "light": (windows.DESK, 900, False),
+    "dark": (windows.DESK, 900, True),
+    "phone": (windows.PHONE, 844, False),
 }
+"""Name of a look → width, height, and whether it is dark."""
 TALLEST = 2_400
 """Pixels of a page that are shown; what is below is more of the same."""
 
@@ -53,6 +55,11 @@ class Camera:
     looks: dict[str, Page] = field(default_factory=dict)
     taken: int = 0
     missed: list[str] = field(default_factory=list)
+
+    def window(self, look: str) -> AbstractAsyncContextManager[Page]:
+        """A window with this look in which nobody is signed in."""
+        width, height, dark = LOOKS[look]
+        return windows.window(self.browser, self.url, width=width, height=height, dark=dark, expected=None)
 
     def wants(self, name: str) -> bool:
         """Whether there is to be such a picture."""
@@ -96,10 +103,8 @@ class Camera:
 async def in_every_look(camera: Camera, email: str, password: str) -> AsyncIterator[None]:
     """Windows in which somebody has signed in."""
     async with AsyncExitStack() as open_windows:
-        for look, size in LOOKS.items():
-            camera.looks[look] = page = await open_windows.enter_async_context(
-                windows.window(camera.browser, camera.url, expected=None, **size)
-            )
+        for look in LOOKS:
+            camera.looks[look] = page = await open_windows.enter_async_context(camera.window(look))
             await sign_in(page, email, password)
         yield
 
@@ -115,8 +120,8 @@ async def sign_in(page: Page, email: str, password: str) -> None:
 
 async def busy_pages(camera: Camera, room: Showroom) -> None:
     """Every page of the workspace in which everything goes on, and its sheets."""
-    for path in PAGES:
-        if path.endswith("/now"):
+    for path in (*PAGES, *OF_THE_INSTALLATION):
+        if any(piece in path for piece in FRAGMENTS):
             continue
         name, address = name_of(path), path.format(**room.ids)
         await camera.take(name, address)
@@ -127,7 +132,7 @@ async def busy_pages(camera: Camera, room: Showroom) -> None:
 async def empty_pages(camera: Camera, room: Showroom) -> None:
     """The pages of a workspace in which nothing is yet."""
     for path in PAGES:
-        if "{" not in path:
+        if "{" not in path and not any(piece in path for piece in FRAGMENTS):
             query = "&" if "?" in path else "?"
             await camera.take(f"empty-{name_of(path)}", f"{path}{query}workspace={room.empty.id}")
 
@@ -184,8 +189,8 @@ async def secrets_shown_once(camera: Camera, room: Showroom) -> None:
 
 async def doors(camera: Camera, room: Showroom) -> None:
     """Before anybody is signed in."""
-    for look, size in LOOKS.items():
-        async with windows.window(camera.browser, camera.url, expected=None, **size) as page:
+    for look in LOOKS:
+        async with camera.window(look) as page:
             await page.goto("/sign-in")
             await camera.shoot(page, f"door-sign-in-{look}")
             await page.get_by_label("E-mail address").fill(OWNER)
@@ -208,6 +213,7 @@ async def losses(camera: Camera, room: Showroom) -> None:
     await room.stop()
     for look, page in camera.looks.items():
         await page.goto("/")
+        await expect(page.locator("#state .lost").first).to_be_visible(timeout=2 * windows.PATIENCE)
         await camera.shoot(page, f"lost-engine-{look}")
     room.servers.stop()
     for look, page in camera.looks.items():
@@ -221,8 +227,8 @@ async def run(folder: Path, target: Path, only: str, program: str) -> int:
     with EmbeddedServers(folder / "servers", postgres_settings={"fsync": "off"}) as servers:
         await migrate(servers.database_url)
         settings = Settings(
-            database_url=servers.database_url,  # type: ignore[arg-type]
-            redis_url=servers.redis_url,  # type: ignore[arg-type]
+            database_url=servers.database_url,
+            redis_url=servers.redis_url,
             data=folder / "data",
         )
         async with (
@@ -266,6 +272,7 @@ def main() -> int:
     if program is None:
         print(f"Not taken: {windows.ADVICE}.", file=sys.stderr)
         return 1
+    configure_logging(Settings(), "screenshots", level="error")
     chosen.to.mkdir(parents=True, exist_ok=True)
     with a_folder() as folder:
         return asyncio.run(run(folder, chosen.to, chosen.only, program))

@@ -9,8 +9,10 @@ import csv
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 from fleetcast.domain.access import Role, Scope
 from fleetcast.domain.campaign import CampaignStatus
@@ -90,11 +92,35 @@ async def showroom(runtime: Runtime, servers: EmbeddedServers, folder: Path) -> 
                 await control.behave(replies=0.05, stop_replies=0.3)
                 running, draft = await _campaigns(runtime, shop.id)
                 await _mishaps(runtime, shop, devices, control)
+            await _past(runtime, shop.id)
             ids = await _ids(runtime, shop.id, running)
             ids |= {"draft_id": draft, "device_id": devices[0].id, "import_id": imported, "key_id": key}
             yield Showroom(runtime, servers, shop, empty, owner.password, ids, invitation, stop)
         finally:
             await stop()
+
+
+async def _past(runtime: Runtime, workspace: WorkspaceId) -> None:
+    """What the last ninety days looked like: three times of sending on working days, little at weekends."""
+    random = Random(7)
+    async with runtime.db.connection() as connection:
+        now = await connection.fetchval("SELECT date_bin('15 minutes', fleetcast_now(), '2000-01-01 00:00+00')")
+        rows = []
+        for n in range(1, 90 * 96):
+            slot = now - n * timedelta(minutes=15)
+            hour = (slot.hour + 8) % 24
+            most = 900 if 10 <= hour < 12 else 600 if 15 <= hour < 17 else 1_300 if 19 <= hour < 21 else 0
+            sent = int(most * random.uniform(0.6, 1.0) * (0.2 if slot.weekday() >= 5 else 1.0))
+            if sent:
+                share = random.uniform(0.005, 0.03)
+                rows.append(
+                    (workspace, slot, sent, int(sent * 0.93), int(sent * 0.55), int(sent * share), int(sent * 0.028))
+                )
+        await connection.executemany(
+            "INSERT INTO workspace_history (workspace_id, slot, sent, delivered, read, failed, replied) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            rows,
+        )
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -254,7 +280,7 @@ async def _ids(runtime: Runtime, workspace: WorkspaceId, running: CampaignId) ->
             workspace,
         )
         stopped = await connection.fetchval(
-            "SELECT recipient FROM suppressions WHERE workspace_id = $1 ORDER BY id LIMIT 1", workspace
+            "SELECT recipient FROM suppressions WHERE workspace_id = $1 ORDER BY created_at LIMIT 1", workspace
         )
     assert message is not None
     return {

@@ -8,8 +8,12 @@ import pytest
 from fastapi import FastAPI
 
 from fleetcast.domain.access import Role, Scope
+from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
+from fleetcast.domain.pairing import Code, CodeKind
 from fleetcast.runtime import Runtime
+from fleetcast.services import pairing
+from fleetcast.services.devices import set_state
 from tests.api import tenants
 
 
@@ -93,3 +97,67 @@ async def test_s40_a_key_does_what_its_scopes_say_and_nothing_else(
     assert await statuses() == dict.fromkeys(asked, 401)
     async with tenants.client(app, key=of_device) as asking:
         assert [d["name"] for d in (await asking.get("/api/v1/devices")).json()["items"]] == ["Mine"]
+
+
+# -- linked to phones
+
+
+async def unpaired(api: httpx2.AsyncClient) -> int:
+    made = (await api.post("devices", json={"name": "Shop KL", "pair_first": True})).json()
+    assert made["state"] == "unpaired"
+    return int(made["id"])
+
+
+async def test_a_pairing_is_started_watched_and_called_off(api: httpx2.AsyncClient, runtime: Runtime) -> None:
+    device = await unpaired(api)
+    path = f"devices/{device}/pairing"
+    nobody = (await api.get(path)).json()
+    assert (nobody["state"], nobody["until"], nobody["code"]) == ("unpaired", None, None)
+    started = await api.post(path)
+    assert (started.status_code, started.headers["Location"]) == (202, path)
+    assert (started.json()["state"], started.json()["order"], "code" in started.json()) == ("pairing", 1, False)
+    await (await pairing.codes(runtime)).publish(device, Code(1, CodeKind.QR, "2@abc", 20))
+    code = (await api.get(path)).json()["code"]
+    assert (code["kind"], code["text"], 15 < code["valid_for"] <= 20) == ("qr", "2@abc", True)
+    again = (await api.post(path, json={"phone": "012-345 6789"})).json()
+    assert (again["order"], again["phone"]) == (2, "+60123456789")
+    assert (await api.get(path)).json()["code"] is None
+    assert [(await api.delete(path)).status_code for _ in range(2)] == [204, 204]
+    assert (await api.get(path)).json()["state_reason"] == "pairing was called off"
+
+
+async def test_a_logout_says_how_many_wait_and_a_phone_is_linked_once(
+    api: httpx2.AsyncClient, runtime: Runtime
+) -> None:
+    device = await unpaired(api)
+    refused = await api.post(f"devices/{device}/logout")
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:fleetcast:conflict")
+    await set_state(runtime, DeviceId(device), DeviceState.ONLINE, "")
+    refused = await api.post(f"devices/{device}/pairing")
+    assert refused.status_code == 409
+    assert "Log it out first" in refused.json()["detail"]
+    await api.post("messages", json={"device_id": device, "to": "+60123456789", "text": "Hello"})
+    done = (await api.post(f"devices/{device}/logout")).json()
+    assert (done["waiting"], done["device"]["state"]) == (1, "logged_out")
+    assert (await api.get(f"devices/{device}/pairing")).json()["unlinking"]
+    wrong = await api.post(f"devices/{device}/pairing", json={"phone": "soon"})
+    assert [e["field"] for e in wrong.json()["errors"]] == ["phone"]
+
+
+async def test_no_answer_that_is_kept_for_a_repetition_holds_a_code(api: httpx2.AsyncClient, runtime: Runtime) -> None:
+    device = await unpaired(api)
+    for order in (1, 1):
+        answer = await api.post(f"devices/{device}/pairing", headers={"Idempotency-Key": "pair it"})
+        assert answer.json()["order"] == order
+        await (await pairing.codes(runtime)).publish(device, Code(1, CodeKind.PHONE, "ABCDEFGH", 20))
+    assert answer.headers["Idempotent-Replayed"] == "true"
+    assert "ABCD" not in answer.text
+
+
+async def test_who_only_looks_sees_no_code(app: FastAPI, runtime: Runtime, workspace: WorkspaceId) -> None:
+    async with tenants.client(app, key=await tenants.key(runtime, workspace)) as owner:
+        device = (await owner.post("/api/v1/devices", json={"name": "Shop", "pair_first": True})).json()["id"]
+        await owner.post(f"/api/v1/devices/{device}/pairing")
+    async with tenants.client(app, key=await tenants.key(runtime, workspace, {Scope.READ})) as reader:
+        assert (await reader.get(f"/api/v1/devices/{device}/pairing")).status_code == 403
+        assert (await reader.get(f"/api/v1/devices/{device}")).json()["state"] == "pairing"

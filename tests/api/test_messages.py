@@ -1,5 +1,7 @@
 """Messages over the API: lists with their reasons, the story of one, and decisions about those in doubt."""
 
+import csv
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -220,3 +222,39 @@ async def test_s40_a_key_of_one_device_sees_and_decides_for_that_device_alone(
     async with tenants.client(app, session=viewer.token) as reading:
         answer = await reading.post("/api/v1/messages/in-doubt/arrived", json={"messages": cast.messages[3:4]})
         assert answer.status_code == 403
+
+
+async def test_a_list_leaves_as_a_table_with_the_same_filters_and_is_recorded(
+    api: httpx2.AsyncClient, cast: Broadcast, runtime: Runtime
+) -> None:
+    async def told(**filters: Any) -> list[int]:
+        answer = await api.get("messages/export", params=filters)
+        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+        rows = csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline=""))
+        return sorted(int(row["message"]) for row in rows)
+
+    m = cast.messages
+    assert await told() == sorted(m)
+    assert await told(status="in_doubt") == sorted(m[2:4])
+    assert await told(device_id=cast.devices[0]) == sorted([m[0], m[2], m[4]])
+    assert await told(campaign_id=cast.campaign, status="failed") == [m[1]]
+    assert (await api.get("messages/export", params={"campaign_id": 999_999})).status_code == 404
+    assert (await api.get("messages/export", params={"recipient": "abc"})).status_code == 422
+    async with runtime.db.connection() as connection:
+        rows = await connection.fetch("SELECT actor, subject FROM audit WHERE action = 'messages.export' ORDER BY id")
+    assert [r["subject"] for r in rows] == ["all messages"] * 3 + [f"campaign {cast.campaign}"]
+    assert all(r["actor"].startswith("key:") for r in rows)
+
+
+async def test_s22_no_cell_of_a_table_of_messages_runs(
+    api: httpx2.AsyncClient, cast: Broadcast, runtime: Runtime
+) -> None:
+    async with runtime.db.connection() as connection:
+        await connection.execute("UPDATE devices SET name = '=cmd|x' || id")
+        await connection.execute("UPDATE campaigns SET title = '@SUM(A1)'")
+        await connection.execute("UPDATE leads SET name = '+1-1'")
+    answer = await api.get("messages/export")
+    rows = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
+    assert len(rows) == 1 + len(cast.messages)
+    for cell in (cell for row in rows for cell in row):
+        assert cell[:1] not in tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"), cell

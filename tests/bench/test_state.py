@@ -23,8 +23,8 @@ SELECT (SELECT count(*) FROM broadcast_messages b LEFT JOIN leads l
     ON (d.workspace_id, d.id) = (l.workspace_id, l.device_id) WHERE d.id IS NULL)
   + (SELECT count(*) FROM inbox i LEFT JOIN devices d
     ON (d.workspace_id, d.id) = (i.workspace_id, i.device_id) WHERE d.id IS NULL)
-  + (SELECT count(*) FROM message_attempts a
-    LEFT JOIN broadcast_messages b ON b.id = a.message_id WHERE b.id IS NULL)"""
+  + (SELECT count(*) FROM message_attempts a LEFT JOIN broadcast_messages b
+    ON b.id = a.message_id WHERE b.id IS NULL)"""
 """Rows whose keys lead nowhere: none were asked while they were written."""
 INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
 

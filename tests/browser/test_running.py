@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.async_api import Browser, expect
 
-from fleetcast.domain.identifiers import CampaignId, MessageId, Phone
+from fleetcast.domain.identifiers import CampaignId, MessageId
 from fleetcast.domain.message import MessageStatus
 from fleetcast.runtime import Runtime
 from fleetcast.services import doubts
@@ -172,11 +172,11 @@ async def test_f35_a_dropped_connection_is_shown_with_its_reason_and_comes_back_
 
 
 async def test_f26_each_device_shows_its_own_number_and_no_others(desk: Desk, fleet: Fleet, operator: Person) -> None:
-    numbers = {"Shop one": Phone("+60123456781"), "Shop two": Phone("+60123456782"), "Shop three": None}
-    devices = {name: await fleet.device(name) for name in numbers}
+    stored = {"Shop one": "+60123456781", "Shop two": "+60123456782", "Shop three": None}
+    devices = {name: await fleet.device(name) for name in stored}
     async with fleet.runtime.db.connection() as connection:
-        for name, number in numbers.items():
-            await connection.execute("UPDATE devices SET phone = $2 WHERE id = $1", devices[name].id, number)
+        for name, phone in stored.items():
+            await connection.execute("UPDATE devices SET phone = $2 WHERE id = $1", devices[name].id, phone)
     shown = {"Shop one": "+60 12-345 6781", "Shop two": "+60 12-345 6782", "Shop three": None}
     async with desk.open(operator) as page:
         await page.goto("/devices")

@@ -32,6 +32,9 @@ NOT_CALLED = {
     "POST /me/second-factor/off": PERSONS,
     "GET /workspaces": PERSONS,
     "POST /workspaces": PERSONS,
+    "GET /installation": PERSONS,
+    "POST /installation/senders/{sender}/drain": PERSONS,
+    "POST /installation/senders/{sender}/resume": PERSONS,
 }
 """Operations without a method, and why."""
 NOT_READ = {"Me": {"person", "recovery_codes_left", "workspaces"}}

@@ -10,10 +10,11 @@ from fleetcast.client import Client, Conflict, Device, Forbidden, InvalidInput, 
 from fleetcast.domain.access import Role
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.runtime import Runtime
+from fleetcast.transports.simulator.control import SimulatorControl
 from tests.api import tenants
 from tests.client.stage import Network, Time, client, lost_after, says
 from tests.domain.test_media import picture
-from tests.running import running_fleet
+from tests.running import running_fleet, until
 
 PNG = picture("PNG")
 PEOPLE = "name,phone,niche\nAda,+60123456701,fitness\nBen,+60123456702,fitness\nCai,nobody,retail\n"
@@ -261,9 +262,14 @@ async def test_what_was_sent_is_told_in_counts_rows_and_reports(
             assert await fleet.campaigns.retry(campaign.id) == 0
 
 
-async def test_a_message_is_sent_once_whatever_is_lost(fleet: Client, network: Network, device: Device) -> None:
+async def test_a_message_is_sent_once_whatever_is_lost(
+    fleet: Client, network: Network, device: Device, tmp_path: Path
+) -> None:
     network.script = [lost_after, lost_after]
     sent = await fleet.messages.send(device.id, "+60123456789", "Your table is booked.", expires_after="2h")
+    size = await fleet.messages.export(tmp_path / "messages.csv", device_id=device.id, status="pending")
+    assert (tmp_path / "messages.csv").stat().st_size == size
+    assert (tmp_path / "messages.csv").read_text(encoding="utf-8-sig").count("\n") == 2
     [row] = [row async for row in fleet.messages.list(device_id=device.id)]
     assert (row.id, row.campaign_id, row.recipient) == (sent.id, None, "+60123456789")
     assert (await fleet.reports.single_sends(device_id=device.id)).planned == 1
@@ -274,6 +280,38 @@ async def test_a_message_is_sent_once_whatever_is_lost(fleet: Client, network: N
             await decide([sent.id])
     with pytest.raises((Conflict, InvalidInput, NotFound)):
         await fleet.campaigns.retry_unconfirmed(1, [sent.id])
+
+
+# --- linked to phones ------------------------------------------------------------------------------------------------
+
+
+async def test_a_device_is_paired_sends_and_is_logged_out(runtime: Runtime, network: Network, tmp_path: Path) -> None:
+    async with running_fleet(runtime, tmp_path) as running:
+        token = await tenants.key(runtime, running.workspace.id)
+        async with Client(tenants.BASE, token, transport=network) as fleet:
+            device = await fleet.devices.create("Shop", min_delay=0, max_delay=0, pair_first=True)
+            for phone in ("+60123456789", None):
+                assert (await fleet.devices.pair(device.id, phone=phone)).phone == phone
+
+                async def shows_a_code() -> bool:
+                    return (await fleet.devices.pairing(device.id)).code is not None
+
+                await until(shows_a_code)
+                code = (await fleet.devices.pairing(device.id)).code
+                assert code is not None
+                assert code.text not in repr(code)
+                async with SimulatorControl(runtime.simulator_socket) as simulator:
+                    await simulator.take_code(code.text)
+
+                async def is_online() -> bool:
+                    return (await fleet.devices.show(device.id)).is_ready
+
+                await until(is_online)
+                left = await fleet.devices.log_out(device.id)
+                assert (left.device.state, left.waiting) == ("logged_out", 0)
+            await fleet.devices.pair(device.id)
+            await fleet.devices.cancel_pairing(device.id)
+            assert (await fleet.devices.pairing(device.id)).state == "logged_out"
 
 
 # --- who may come in -------------------------------------------------------------------------------------------------

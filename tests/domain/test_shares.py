@@ -26,6 +26,12 @@ def test_a_shard_with_a_home_is_only_for_the_senders_of_that_node() -> None:
     assert shares(homes, senders, "b") == {None: 0}
 
 
+def test_who_does_not_share_has_no_share_and_gives_everything_back() -> None:
+    homes: dict[int, str | None] = dict.fromkeys(range(4))
+    assert shares(homes, {"a": "north"}, "b") == {}
+    assert surplus(range(4), homes, {}) == [0, 1, 2, 3]
+
+
 @given(homes_of, senders_of)
 def test_every_shard_that_somebody_may_own_has_an_owner_and_no_two_shares_differ_by_more_than_one(
     homes: dict[int, str | None], senders: dict[str, str]

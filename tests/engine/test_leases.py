@@ -16,6 +16,7 @@ from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaign_actions import launch_campaign
 from fleetcast.services.campaigns import create_campaign
+from fleetcast.services.senders import drain_sender, resume_sender
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import processes, shards
 from fleetcast.store.invariants import broken_invariants
@@ -105,6 +106,84 @@ async def test_senders_share_the_shards_as_they_come_and_go(senders: Senders) ->
     await senders.share(32, 32)
     await senders.stop()
     await senders.share(64)
+
+
+async def test_a_sender_that_is_to_rest_gives_its_shards_to_the_others_and_takes_them_back_when_resumed(
+    senders: Senders,
+) -> None:
+    senders.start()
+    senders.start()
+    await senders.share(32, 32)
+    resting, working = await senders.owners()
+    asked = asyncio.get_running_loop().time()
+    await drain_sender(senders.runtime, resting, actor="cli:test")
+    await senders.share(64)
+    assert await senders.owners() == {working: 64}
+    assert asyncio.get_running_loop().time() - asked < 5, "at once, not when its lease is over"
+    senders.start()
+    await senders.share(32, 32)
+    assert resting not in await senders.owners(), "who comes later does not make it share again"
+    await resume_sender(senders.runtime, resting, actor="cli:test")
+    await senders.share(22, 21, 21)
+
+
+async def test_a_sender_rests_without_its_nudge_and_alone(senders: Senders) -> None:
+    senders.start()
+    await senders.share(64)
+    [name] = await senders.owners()
+    async with senders.runtime.db.connection() as connection:
+        await processes.drain(connection, name, "cli:test")
+    await senders.share()
+    async with senders.runtime.db.connection() as connection:
+        [row] = [p for p in await processes.known(connection) if p.name == name]
+    assert (row.drained_by, row.drained_at is not None) == ("cli:test", True)
+
+
+async def two_senders(runtime: Runtime) -> list[str]:
+    """The names of both, once they are there."""
+
+    async def names() -> list[str]:
+        async with runtime.db.connection() as connection:
+            return [p.name for p in await processes.known(connection) if p.kind == "sender"]
+
+    async def both() -> bool:
+        return len(await names()) == 2
+
+    await until(both)
+    return await names()
+
+
+async def owns_all(runtime: Runtime, name: str) -> bool:
+    async with runtime.db.connection() as connection:
+        return bool(await connection.fetchval("SELECT bool_and(owner IS NOT DISTINCT FROM $1) FROM shards", name))
+
+
+async def test_nothing_is_lost_or_repeated_while_senders_rest_and_work_again(fleet: Fleet, tmp_path: Path) -> None:
+    """Drained and resumed in turn while a campaign goes out: the ledger has each message once."""
+    stop = asyncio.Event()
+    second = asyncio.create_task(run_sender(fleet.runtime, stop=stop), name="another sender")
+    for n in range(4):
+        device = await fleet.device(f"Shop {n}", delay=0.02)
+        await fleet.leads(device, "phone\n" + "".join(f"+6012{n:03d}{i:04d}\n" for i in range(60)))
+    made = await create_campaign(
+        fleet.runtime, fleet.workspace.id, {"title": "Turns", "body": "Hello", "schedule": "now"}, actor="test"
+    )
+    await launch_campaign(fleet.runtime, fleet.workspace.id, made.id, actor="test")
+    first, other = await two_senders(fleet.runtime)
+    turns = 0
+    while not await fleet.has_finished(made.id):
+        for resting, working in ((first, other), (other, first)):
+            await resume_sender(fleet.runtime, working, actor="test")
+            await drain_sender(fleet.runtime, resting, actor="test")
+            await until(lambda name=working: owns_all(fleet.runtime, name))  # type: ignore[misc]
+            turns += 1
+    stop.set()
+    await second
+    assert turns >= 2
+    assert (await fleet.judge()).holds
+    assert (await fleet.judge()).accepted == 240
+    async with fleet.runtime.db.connection() as connection:
+        assert await broken_invariants(connection) == []
 
 
 class SlowHolder:

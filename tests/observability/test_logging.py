@@ -55,6 +55,15 @@ def test_a_file_or_pipe_gets_one_json_object_a_line(tmp_path: Path) -> None:
     assert line == {"event": "lane opened", "level": "info", "process": "sender", "device_id": 7, "rested": 1.5}
 
 
+def test_what_links_a_phone_is_never_written(tmp_path: Path) -> None:
+    screen = configured(tmp_path)
+    text = "2@" + ",".join(letter * 44 for letter in "ABCD")
+    structlog.get_logger().warning(f"the library says {text}", pairing_code="ABCDEFGH", qr="XYZ", data=[text])
+    [line] = lines(screen)
+    assert line["event"] == "the library says ***"
+    assert (line["pairing_code"], line["qr"], line["data"]) == ("***", "***", ["***"])
+
+
 def test_a_terminal_gets_readable_lines_unless_told_otherwise(tmp_path: Path) -> None:
     screen = configured(tmp_path, terminal=True)
     structlog.get_logger().warning("lane closed", device_id=7)

@@ -36,6 +36,8 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     },
     "POST /devices": lambda t: {"data": {"name": f"{t.mark} third", "min_delay": "10", "max_delay": "30"}},
     "POST /devices/actions/{action}": lambda t: {"data": {"device": str(t.ids["device_id"])}},
+    "POST /devices/{device_id}/pair": lambda t: {"data": {"how": "qr"}},
+    "POST /devices/{device_id}/test": lambda t: {"data": {"to": f"{t.number}778", "text": f"{t.mark} text"}},
     "POST /devices/{device_id}/pace": lambda t: {"data": {"min_delay": "20", "max_delay": "40"}},
     "POST /devices/bulk": lambda t: {"data": {"device": str(t.ids["device_id"]), "action": "pause"}},
     "POST /devices/bulk/start": lambda t: {
@@ -89,8 +91,14 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
 """Ways that need a thing in another state than most do: parameter or field → the id of one."""
 
 
-CHOICES: Mapping[str, str] = {"action": "pause", "decision": "arrived"}
-"""Parameters of paths that are words and name nothing."""
+CHOICES: Mapping[str, str] = {
+    "action": "pause",
+    "decision": "arrived",
+    "process": "north:412:9ac1",
+    "sender": "north:412:9ac1",
+    "wish": "drain",
+}
+"""Parameters of paths that are words and name nothing, or nothing that a workspace has."""
 
 
 def a_campaign(tenant: Tenant) -> dict[str, str]:

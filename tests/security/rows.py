@@ -16,6 +16,7 @@ THROUGH = {
     "workspaces": "t.id",
     "message_attempts": "(SELECT m.workspace_id FROM broadcast_messages m WHERE m.id = t.message_id)",
     "campaign_tallies": "(SELECT c.workspace_id FROM campaigns c WHERE c.id = t.campaign_id)",
+    "history_marks": "(SELECT c.workspace_id FROM campaigns c WHERE c.id = t.campaign_id)",
     "bulk_edit_changes": "(SELECT e.workspace_id FROM bulk_edits e WHERE e.id = t.edit_id)",
     "campaign_newcomers": "(SELECT c.workspace_id FROM campaigns c WHERE c.id = t.campaign_id)",
 }

@@ -48,8 +48,23 @@ OWN_PAGES = frozenset(
 """Pages that change something about the person alone, so that every role may use them."""
 NOT_YET = frozenset({409})
 """The thing is there, and not in a state that allows it."""
-MORE_THAN_OWNERS = frozenset({"POST /api/v1/workspaces"})
-"""What only the owner of the installation may."""
+MORE_THAN_OWNERS = frozenset(
+    {
+        "POST /api/v1/workspaces",
+        "GET /api/v1/installation",
+        "POST /api/v1/installation/senders/{sender}/drain",
+        "POST /api/v1/installation/senders/{sender}/resume",
+        "GET /monitoring",
+        "GET /monitoring/now",
+        "GET /monitoring/redis",
+        "GET /monitoring/redis/now",
+        "GET /monitoring/processes/{process}",
+        "GET /monitoring/processes/{process}/now",
+        "POST /monitoring/senders/{sender}/{wish}",
+        "GET /settings/about",
+    }
+)
+"""What only the owner of the installation may: they see and move what is of all workspaces."""
 
 FOREIGN_FIELDS = {
     "id": 1, "workspace_id": 1, "user_id": 1, "actor": "system", "role": "owner", "scopes": ["manage"],

@@ -20,13 +20,15 @@ from fastapi import FastAPI
 
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.domain.pacing import WIDEST_WINDOW
+from fleetcast.domain.pairing import Code, CodeKind
 from fleetcast.queue.client import Client
 from fleetcast.queue.hints import Hint, HintReader, HintWriter, pack_hints
 from fleetcast.queue.nudges import DISPATCHER, PLANNER, SENDERS, SWEEPER, listening
 from fleetcast.runtime import Runtime
+from fleetcast.services import pairing
 from fleetcast.services.campaign_actions import launch_campaign
 from fleetcast.services.campaigns import CampaignFields, create_campaign
-from fleetcast.services.devices import Device
+from fleetcast.services.devices import Device, add_device
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store.invariants import broken_invariants
 from tests.api import tenants
@@ -339,3 +341,41 @@ async def test_s43_wrong_counts_of_requests_stop_nobody(app: FastAPI, runtime: R
             await runtime.redis.delete(name)
             await runtime.redis.lpush(name, b"x")
         assert (await ask()).status_code == 200
+
+
+FORGED = {
+    "a code in plain": b'[1, 1, "qr", "2@not,ours"]',
+    "pickle": pickle.dumps([1, 1, "qr", "2@not,ours"]),
+    "large": b"A" * LARGE,
+    "all bits": b"\xff" * 64,
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+async def test_s43_a_forged_code_is_shown_to_nobody(runtime: Runtime, workspace: WorkspaceId, name: str) -> None:
+    """Whoever scanned it would link their phone to a stranger."""
+    device = await add_device(runtime, workspace, "Counter", pair_first=True)
+    await pairing.start_pairing(runtime, workspace, device.id, actor="test")
+    await runtime.redis.set(runtime.keys.pairing(device.id), FORGED[name], px=60_000)
+    assert (await pairing.look(runtime, workspace, device.id, with_code=True)).code is None
+    await runtime.redis.delete(runtime.keys.pairing(device.id))
+    await runtime.redis.lpush(runtime.keys.pairing(device.id), b"of another type")
+    assert (await pairing.look(runtime, workspace, device.id, with_code=True)).code is None
+
+
+async def test_s43_a_true_code_counts_for_its_own_device_and_order_alone(
+    runtime: Runtime, workspace: WorkspaceId
+) -> None:
+    first, second = [await add_device(runtime, workspace, name, pair_first=True) for name in ("One", "Two")]
+    for device in (first, second):
+        await pairing.start_pairing(runtime, workspace, device.id, actor="test")
+    await (await pairing.codes(runtime)).publish(first.id, Code(1, CodeKind.QR, "2@abc", 60.0))
+    sealed = await runtime.redis.get(runtime.keys.pairing(first.id))
+    assert sealed is not None
+    await runtime.redis.set(runtime.keys.pairing(second.id), sealed, px=60_000)
+    assert (await pairing.look(runtime, workspace, first.id, with_code=True)).code is not None
+    assert (await pairing.look(runtime, workspace, second.id, with_code=True)).code is None
+    await pairing.start_pairing(runtime, workspace, first.id, actor="test")
+    assert (await pairing.look(runtime, workspace, first.id, with_code=True)).code is None
+    await runtime.redis.set(runtime.keys.pairing(first.id), sealed)  # for ever
+    assert (await pairing.look(runtime, workspace, first.id, with_code=True)).code is None

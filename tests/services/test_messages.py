@@ -1,5 +1,7 @@
 """Lists of messages by pages, and the story of one."""
 
+from typing import Any
+
 import pytest
 
 from fleetcast.domain.identifiers import CampaignId, MessageId, Phone, WorkspaceId
@@ -72,6 +74,43 @@ async def test_a_workspace_that_rests_finds_its_messages_among_those_of_everybod
     assert {m.id for m in of_device.messages} == set(made.messages[1::2])
     waiting = await list_messages(runtime, workspace, status=MessageStatus.PENDING, limit=2)
     assert [m.id for m in waiting.messages] == expected[:2]
+
+
+async def test_pages_of_a_filter_that_look_at_a_few_messages_only_show_each_once(
+    runtime: Runtime, workspace: WorkspaceId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a large workspace a page may come back with less than it has room for, and says where to go on."""
+    async with runtime.db.connection() as connection:
+        made = await make_broadcast(connection, workspace, devices=3, people=30)
+        await make_broadcast(connection, workspace, devices=1, people=30)
+        failing = made.messages[::7]
+        for status in ("queued", "sending", "failed"):
+            await connection.execute(
+                "UPDATE broadcast_messages SET status = $2::text::message_status WHERE id = ANY ($1::bigint[])",
+                failing,
+                status,
+            )
+    monkeypatch.setattr(messages, "FEW", 0)
+    monkeypatch.setattr(messages, "NEAR", 8)
+    monkeypatch.setattr(messages, "LOOK", 4)
+
+    async def listed(**wanted: Any) -> list[int]:
+        seen: list[int] = []
+        after = None
+        while True:
+            page = await list_messages(runtime, workspace, limit=3, after=after, **wanted)
+            assert page.looking == (page.next is not None and len(page.messages) < 3)
+            seen += [m.id for m in page.messages]
+            if (after := page.next) is None:
+                return seen
+
+    of_device = sorted(made.messages[1::3], reverse=True)
+    assert await listed(device_id=made.devices[1]) == of_device
+    assert sorted(await listed(device_id=made.devices[1], campaign_id=made.campaign)) == sorted(of_device)
+    failed = MessageStatus.FAILED
+    assert await listed(status=failed) == sorted(failing, reverse=True)
+    assert sorted(await listed(status=failed, campaign_id=made.campaign)) == sorted(failing)
+    assert await listed(status=MessageStatus.SENT, campaign_id=made.campaign) == []
 
 
 async def test_filters_meet(runtime: Runtime, workspace: WorkspaceId) -> None:

@@ -1,4 +1,5 @@
-"""What every transport promises, as a suite: subclass `TransportContract` and give it a rig.
+"""What every transport promises, as a suite: subclass `TransportContract` and give it a rig. One whose devices are
+linked to phones passes `PairingContract` as well (`pairing_contract`).
 
 A rig is a started transport together with a provider that can be told what to do and asked what it took. The suite
 knows nothing else of either.
@@ -15,12 +16,17 @@ import pytest
 from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import DeviceId, Phone, Reference
 from fleetcast.domain.message import Outcome, Reason
+from fleetcast.domain.pairing import Code
 from fleetcast.transports.base import (
     DeviceHandle,
     EventBatch,
     Inbound,
     Media,
     Outbound,
+    Paired,
+    PairingCode,
+    PairingNews,
+    PairingOrder,
     Receipt,
     ReceiptKind,
     Reply,
@@ -92,6 +98,12 @@ class Rig(Protocol):
     async def state(self, device: DeviceId, state: DeviceState) -> None:
         """The provider changes the device's state."""
 
+    async def takes(self, code: Code) -> bool:
+        """A phone takes a code that a device shows; whether it is linked now."""
+
+    async def hurries(self) -> None:
+        """From now on codes are renewed at once, and nobody is waited for any more after three of them."""
+
 
 class Reader:
     """Reads a transport's events in the background."""
@@ -134,6 +146,27 @@ class Reader:
 
         def mine() -> list[StateChange]:
             return [change for change in self.states(device) if change.state is state]
+
+        await self.until(lambda _: len(mine()) >= times)
+        return mine()[-1]
+
+    def pairing(self, device: DeviceId) -> list[PairingNews]:
+        return [e for e in self.events if isinstance(e, PairingNews) and e.device == device]
+
+    async def code(self, device: DeviceId, order: int, times: int = 1) -> Code:
+        """The newest code of an order, once there were so many."""
+
+        def mine() -> list[Code]:
+            return [e.code for e in self.pairing(device) if isinstance(e, PairingCode) and e.code.order == order]
+
+        await self.until(lambda _: len(mine()) >= times)
+        return mine()[-1]
+
+    async def paired(self, device: DeviceId, times: int = 1) -> Paired:
+        """The newest word that a phone is linked, once there were so many."""
+
+        def mine() -> list[Paired]:
+            return [e for e in self.pairing(device) if isinstance(e, Paired)]
 
         await self.until(lambda _: len(mine()) >= times)
         return mine()[-1]
@@ -441,6 +474,8 @@ class TransportContract:
         await rig.transport.stop()
         await rig.transport.stop()
         await rig.transport.close(device.id)
+        await rig.transport.pair(PairingOrder(device.id, 1))
+        await rig.transport.stop_pairing(device.id)
         await rig.transport.confirm(EventBatch(()))
         assert await rig.transport.find([rig.reference()]) == []
 

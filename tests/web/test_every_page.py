@@ -23,6 +23,9 @@ PAGES = (
     "/campaigns/device-choices?q=first",
     "/campaigns/{campaign_id}",
     "/campaigns/{campaign_id}/now",
+    "/campaigns/{campaign_id}/people",
+    "/history",
+    "/history?range=90",
     "/campaigns/{campaign_id}/by-device",
     "/campaigns/{campaign_id}/tests/{message_id}",
     "/campaigns/{campaign_id}/edit",
@@ -36,6 +39,10 @@ PAGES = (
     "/devices?view=cards",
     "/devices/names?of=first",
     "/devices/{device_id}",
+    "/devices/{device_id}?test={message_id}",
+    "/devices/{device_id}/pair",
+    "/devices/{device_id}/pair/now?phase=linked",
+    "/devices/{device_id}/test/{message_id}",
     "/leads",
     "/leads?q=mark",
     "/leads?q=6019",
@@ -65,9 +72,27 @@ PAGES = (
     "/settings/audit?action=campaign.",
     "/me",
 )
+OF_THE_INSTALLATION = ("/monitoring", "/monitoring/redis", "/settings/about")
+"""For the owner of the installation alone; `test_monitoring` asks for them."""
 FOR_OWNERS = ("/settings/members", "/settings/keys", "/settings/audit")
-FOR_OPERATORS = ("/campaigns/new", "/campaigns/device-choices", "/campaigns/{campaign_id}/edit")
-FRAGMENTS = ("/now", "/by-device", "/tests/", "/summary", "/device-choices", "/more", "/names")
+FOR_OPERATORS = (
+    "/campaigns/new",
+    "/campaigns/device-choices",
+    "/campaigns/{campaign_id}/edit",
+    "/devices/{device_id}/pair",
+)
+FRAGMENTS = (
+    "/now",
+    "/by-device",
+    "/test/",
+    "/tests/",
+    "/summary",
+    "/device-choices",
+    "/people",
+    "/history",
+    "/more",
+    "/names",
+)
 """Parts of addresses that answer with a piece of a page."""
 
 

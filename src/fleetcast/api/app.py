@@ -18,6 +18,7 @@ from fleetcast.api import (
     audit,
     campaigns,
     devices,
+    installation,
     keys,
     lead_imports,
     leads,
@@ -37,6 +38,7 @@ from fleetcast.errors import FleetcastError
 from fleetcast.queue.rate_limits import RateLimits
 from fleetcast.runtime import Runtime
 from fleetcast.services.import_jobs import ImportJobs
+from fleetcast.services.monitoring import Watch
 from fleetcast.services.overview import Meters
 
 PREFIX = "/api/v1"
@@ -74,6 +76,7 @@ RESOURCES = (
     members,
     keys,
     audit,
+    installation,
 )
 
 
@@ -119,6 +122,7 @@ def create_api(runtime: Runtime) -> FastAPI:
     app.state.import_jobs = jobs
     app.state.rate_limits = RateLimits(runtime.redis, runtime.keys)
     app.state.meters = Meters()
+    app.state.watch = Watch()
     app.include_router(router)
     for resource in RESOURCES:
         app.include_router(resource.router)

@@ -1,4 +1,4 @@
-"""Devices: the numbers that send."""
+"""Devices: the numbers that send, and the phones that they are linked to."""
 
 from datetime import datetime
 from typing import Annotated
@@ -11,7 +11,8 @@ from fleetcast.api.paging import STORABLE, After, Id, Limit, Page
 from fleetcast.domain.access import Scope
 from fleetcast.domain.device import DeviceState, TransportKind
 from fleetcast.domain.identifiers import DeviceId
-from fleetcast.services import devices
+from fleetcast.domain.pairing import CodeKind
+from fleetcast.services import devices, pairing
 from fleetcast.services.devices import DEFAULT_MAX_DELAY, DEFAULT_MIN_DELAY
 
 router = APIRouter(route_class=GuardedRoute, tags=["devices"])
@@ -53,6 +54,9 @@ class NewDevice(BaseModel):
     region: str | None = Field(default=None, max_length=10, examples=["MY"])
     min_delay: Seconds = DEFAULT_MIN_DELAY
     max_delay: Seconds = DEFAULT_MAX_DELAY
+    pair_first: bool = Field(
+        default=False, description="A simulated device waits until a phone is linked to it, as all others always do."
+    )
 
 
 class DeviceChange(BaseModel):
@@ -70,6 +74,56 @@ class Reason(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(default="", max_length=500, pattern=STORABLE, examples=["number is being moved"])
+
+
+class NewPairing(BaseModel):
+    """How a phone is to be linked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    phone: str | None = Field(
+        default=None,
+        max_length=100,
+        description="The phone's number: it gets a code of eight characters to type in. null: a QR code to scan.",
+        examples=["+60123456789"],
+    )
+
+
+class Pairing(BaseModel):
+    """How far a device is on its way to a phone."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    device_id: int
+    state: DeviceState = Field(description="`pairing` while a phone is waited for; then what came of it.")
+    state_reason: str
+    order: int = Field(description="Grows each time a pairing is started.")
+    phone: str | None = Field(description="The number whose phone is to type a code in. null: a QR code.")
+    until: datetime | None = Field(description="So long a phone is waited for. null: nobody waits for one.")
+    unlinking: bool = Field(description="It was logged out, and WhatsApp does not know yet.")
+
+
+class PairingCode(BaseModel):
+    """What links a phone: a secret. Ask again before it ends; the next one comes by itself."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: CodeKind = Field(description="`qr`: draw `text` as a QR code; `phone`: type it into the phone.")
+    text: str
+    valid_for: float = Field(description="Seconds from now.")
+
+
+class ShownPairing(Pairing):
+    """The same with the code that is shown now."""
+
+    code: PairingCode | None = Field(description="null: none yet, or nobody waits for a phone.")
+
+
+class LoggedOut(BaseModel):
+    """What a logout leaves behind."""
+
+    device: Device
+    waiting: int = Field(description="Messages that wait for it until it is paired again, or their time is over.")
 
 
 @router.get("/devices", **needs(Scope.READ, device_keys=True))
@@ -90,7 +144,7 @@ async def list_devices(
 
 @router.post("/devices", status_code=201, **needs(Scope.MANAGE))
 async def add_device(new: NewDevice, access: Caller, runtime: Open, response: Response) -> Device:
-    """Add a device. It connects by itself."""
+    """Add a device. A simulated one connects by itself, unless it is to be paired first."""
     made = await devices.add_device(
         runtime,
         access.workspace_id,
@@ -99,6 +153,7 @@ async def add_device(new: NewDevice, access: Caller, runtime: Open, response: Re
         region=new.region,
         min_delay=new.min_delay,
         max_delay=new.max_delay,
+        pair_first=new.pair_first,
         actor=access.actor,
     )
     response.headers["Location"] = f"devices/{made.id}"
@@ -139,3 +194,60 @@ async def resume_device(device_id: Id, access: Caller, runtime: Open) -> Device:
     """Lift the pause. Nothing is changed when it is not paused."""
     await devices.resume_device(runtime, access.workspace_id, DeviceId(device_id), actor=access.actor)
     return Device.model_validate(await devices.get_device(runtime, access.workspace_id, DeviceId(device_id)))
+
+
+def _pairing(found: pairing.Pairing) -> Pairing:
+    d = found.device
+    return Pairing(
+        device_id=d.id,
+        state=d.state,
+        state_reason=d.state_reason,
+        order=found.order,
+        phone=found.code_for,
+        until=found.until,
+        unlinking=found.unlinking,
+    )
+
+
+@router.post("/devices/{device_id}/pairing", status_code=202, **needs(Scope.SEND, device="device_id"))
+async def start_pairing(
+    device_id: Id, access: Caller, runtime: Open, response: Response, wanted: NewPairing | None = None
+) -> Pairing:
+    """Wait three minutes for a phone to be linked; started again, it begins anew. Look at the pairing for its code.
+
+    Refused (409) where a phone is linked already. An answer that is repeated for an Idempotency-Key holds no code.
+    """
+    found = await pairing.start_pairing(
+        runtime,
+        access.workspace_id,
+        DeviceId(device_id),
+        actor=access.actor,
+        phone=None if wanted is None else wanted.phone,
+    )
+    response.headers["Location"] = f"devices/{device_id}/pairing"
+    return _pairing(found)
+
+
+@router.get("/devices/{device_id}/pairing", **needs(Scope.SEND, device="device_id"))
+async def show_pairing(device_id: Id, access: Caller, runtime: Open) -> ShownPairing:
+    """How far it is, with the code to show to the phone; every second or two is often enough."""
+    found = await pairing.look(runtime, access.workspace_id, DeviceId(device_id), with_code=True)
+    code = None if found.code is None else PairingCode.model_validate(found.code)
+    return ShownPairing(**dict(_pairing(found)), code=code)
+
+
+@router.delete("/devices/{device_id}/pairing", status_code=204, **needs(Scope.SEND, device="device_id"))
+async def cancel_pairing(device_id: Id, access: Caller, runtime: Open) -> None:
+    """Wait for no phone any more. Nothing is changed when nobody did."""
+    await pairing.cancel_pairing(runtime, access.workspace_id, DeviceId(device_id), actor=access.actor)
+
+
+@router.post("/devices/{device_id}/logout", **needs(Scope.SEND, device="device_id"))
+async def log_out(device_id: Id, access: Caller, runtime: Open) -> LoggedOut:
+    """Unlink the device from its phone. Its messages wait; what is just leaving may end in doubt.
+
+    Refused (409) where no phone is linked.
+    """
+    waiting = await pairing.log_out(runtime, access.workspace_id, DeviceId(device_id), actor=access.actor)
+    device = await devices.get_device(runtime, access.workspace_id, DeviceId(device_id))
+    return LoggedOut(device=Device.model_validate(device), waiting=waiting)

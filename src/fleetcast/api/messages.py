@@ -176,7 +176,8 @@ async def list_messages(
 ) -> Page[Message]:
     """Messages and why they stand where they do: those of a campaign by number, all others newest first.
 
-    A list that takes longer than 10 seconds is refused; best narrow it by campaign.
+    Where few are like that, a page may have fewer than `limit`, or none, although others follow: go on as long as there
+    is a `next`. A list that takes longer than 10 seconds is refused; best narrow it by campaign.
     """
     by_number = campaign_id is not None and recipient is None
     found = await messages.list_messages(

@@ -1,6 +1,6 @@
-"""Reports: the workspace at a glance, a campaign in numbers, and why messages failed."""
+"""Reports: the workspace at a glance and over time, a campaign in numbers, and why messages failed."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -13,7 +13,8 @@ from fleetcast.domain.access import Scope
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.device import DeviceState, TransportKind
 from fleetcast.domain.identifiers import CampaignId
-from fleetcast.services import campaigns, overview, reports
+from fleetcast.services import campaigns, history, overview, reports
+from fleetcast.services.history import Step
 from fleetcast.services.overview import CampaignLine, Meters
 
 router = APIRouter(route_class=GuardedRoute, tags=["reports"])
@@ -150,6 +151,45 @@ class DeviceParts(BaseModel):
     items: list[DevicePart]
 
 
+class HistoryCounts(BaseModel):
+    """What happened in a time. A number may be negative: what failed before was tried again."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    sent: int
+    delivered: int = Field(description="Reached the phone, those that were then read included.")
+    read: int
+    failed: int
+    skipped: int
+    cancelled: int
+    replied: int = Field(description="Messages that came back.")
+    opted_out: int = Field(description="People who asked for no more.")
+
+
+class HistoryPeriod(BaseModel):
+    """What happened from `at` until `until`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    until: datetime = Field(description="Belongs to the next period.")
+    counts: HistoryCounts
+
+
+class History(BaseModel):
+    """Some days of the workspace in periods, by its own clock."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    zone: str = Field(description="IANA name.", examples=["Asia/Kuala_Lumpur"])
+    first: date
+    last: date
+    step: Step
+    known_until: datetime | None = Field(description="Up to when it was counted, some 20 seconds ago.")
+    periods: list[HistoryPeriod] = Field(description="Those that have begun, each of them, the oldest first.")
+    total: HistoryCounts
+
+
 def _figures(line: CampaignLine) -> CampaignFigures:
     row, counts = line.row, line.counts
     facts = {name: getattr(row, name) for name in CampaignFigures.model_fields if hasattr(row, name)}
@@ -176,6 +216,22 @@ async def report_overview(request: Request, access: Caller, runtime: Open) -> Ov
         has_leads=now.has_leads,
         troubles=[str(t) for t in now.troubles],
     )
+
+
+@router.get("/reports/history", **needs(Scope.READ))
+async def report_history(
+    access: Caller,
+    runtime: Open,
+    first: Annotated[date, Query(alias="from", description="The first day, by the workspace's clock.")],
+    last: Annotated[date, Query(alias="to", description="The last day; belongs to it.")],
+    step: Annotated[
+        Step | None, Query(description="Length of a period. Without it: as is right for so many days.")
+    ] = None,
+) -> History:
+    """What was sent, delivered, read and failed over time: messages of campaigns and single ones. Costs the same
+    however many are stored, and stays when they are deleted.
+    """
+    return History.model_validate(await history.history(runtime, access.workspace_id, first, last, step))
 
 
 @router.get("/reports/campaigns/{campaign_id}", **needs(Scope.READ))

@@ -1,5 +1,6 @@
 """`fleetcast device`: the numbers that send."""
 
+import shlex
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -7,9 +8,10 @@ import typer
 
 from fleetcast.cli.output import emit_json, local_time, number, say, seconds, table
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
-from fleetcast.domain.device import TransportKind
+from fleetcast.domain.device import DeviceState, TransportKind
+from fleetcast.domain.phone import international
 from fleetcast.runtime import Runtime
-from fleetcast.services import devices
+from fleetcast.services import devices, pairing
 from fleetcast.services.devices import Device
 from fleetcast.services.workspaces import Workspace, find_workspace
 
@@ -40,9 +42,12 @@ def add(
     max_delay: Annotated[float, typer.Option(help="Longest gap between two sends, in seconds.")] = (
         devices.DEFAULT_MAX_DELAY
     ),
+    pair_first: Annotated[
+        bool, typer.Option("--pair-first", help="A simulated device waits for a phone, as all others always do.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a device. It takes part at once."""
+    """Add a device. It takes part at once, or when a phone is linked to it."""
 
     async def work(runtime: Runtime) -> Device:
         where = await find_workspace(runtime, workspace)
@@ -54,14 +59,17 @@ def add(
             region=region,
             min_delay=min_delay,
             max_delay=max_delay,
+            pair_first=pair_first,
             actor=person(),
         )
 
     made = with_runtime(work)
     if as_json:
         emit_json(made)
-    else:
-        say(f"Device {made.name} is added: {made.transport}, {_pace(made)} between two sends, now {made.state}.")
+        return
+    say(f"Device {made.name} is added: {made.transport}, {_pace(made)} between two sends, now {made.state}.")
+    if made.state is DeviceState.UNPAIRED:
+        say(f"Link a phone to it with `fleetcast device pair {shlex.quote(made.name)}`.")
 
 
 @app.command("list")
@@ -155,6 +163,69 @@ def pace(
     _change(workspace, name, as_json, change)
 
 
+@app.command("pair")
+def pair(
+    name: NameArgument,
+    workspace: WorkspaceOption = None,
+    phone: Annotated[
+        str | None, typer.Option(help="Number of the phone: it gets a code to type in, in place of a QR code.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Link a device to a phone: shows codes until one is taken, or nobody came in three minutes."""
+    from fleetcast.cli.pairing import follow  # draws; not into the memory of every other command
+
+    async def work(runtime: Runtime) -> Device:
+        where = await find_workspace(runtime, workspace)
+        device = await devices.find_device(runtime, where.id, name)
+        started = await pairing.start_pairing(runtime, where.id, device.id, actor=person(), phone=phone)
+        return await follow(runtime, where.id, started, actor=person(), as_json=as_json)
+
+    device = with_runtime(work)
+    if as_json:
+        emit_json(device)
+    else:
+        to = "a phone" if device.phone is None else international(device.phone)
+        say(f"{device.name} is linked to {to} and {_status(device)}.")
+
+
+@app.command("logout")
+def log_out(
+    name: NameArgument,
+    workspace: WorkspaceOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Unlink a device from its phone. What waits for it waits until it is paired again, or its time is over."""
+    device, waiting = _waiting(workspace, name)
+    if not yes:
+        typer.confirm(f"Log {device.name} out? {_messages(waiting)} until it is paired again.", abort=True, err=True)
+
+    async def work(runtime: Runtime) -> int:
+        return await pairing.log_out(runtime, device.workspace_id, device.id, actor=person())
+
+    waiting = with_runtime(work)
+    if as_json:
+        emit_json({"logged_out": device.name, "waiting": waiting})
+    else:
+        say(f"Device {device.name} is logged out. {_messages(waiting)} until it is paired again.")
+
+
+def _messages(waiting: int) -> str:
+    return "1 message waits" if waiting == 1 else f"{number(waiting)} messages wait"
+
+
+def _waiting(workspace: str | None, name: str) -> tuple[Device, int]:
+    """The device, and how many messages wait for it: what a person is asked about."""
+
+    async def look(runtime: Runtime) -> tuple[Device, int]:
+        where = await find_workspace(runtime, workspace)
+        device = await devices.find_device(runtime, where.id, name)
+        return device, await devices.waiting_messages(runtime, where.id, device.id)
+
+    return with_runtime(look)
+
+
 @app.command("remove")
 def remove(
     name: NameArgument,
@@ -164,12 +235,7 @@ def remove(
 ) -> None:
     """Take a device away for good. What waits for it is skipped; its leads stay, but no campaign reaches them."""
 
-    async def look(runtime: Runtime) -> tuple[Device, int]:
-        where = await find_workspace(runtime, workspace)
-        device = await devices.find_device(runtime, where.id, name)
-        return device, await devices.waiting_messages(runtime, where.id, device.id)
-
-    device, waiting = with_runtime(look)
+    device, waiting = _waiting(workspace, name)
     if not yes:
         typer.confirm(
             f"Remove {device.name} and skip the {number(waiting)} messages that wait for it?", abort=True, err=True

@@ -32,11 +32,22 @@ COMMANDS = {
     "sender": "processes",
     "scheduler": "processes",
     "web": "processes",
-    "simulator": "simulator",
     "doctor": "doctor",
 }
 """Single commands, and the module of `fleetcast.cli` that has each."""
-GROUPS = ("workspace", "user", "key", "device", "leads", "campaign", "message", "suppression", "db")
+GROUPS = (
+    "simulator",
+    "workspace",
+    "user",
+    "key",
+    "device",
+    "leads",
+    "campaign",
+    "message",
+    "suppression",
+    "process",
+    "db",
+)
 """Groups of commands; a module each."""
 
 

@@ -12,7 +12,7 @@ of the rest of Fleetcast and can be used from another machine.
 
 from fleetcast.client.audit import Entry
 from fleetcast.client.campaigns import Audience, Campaign, CampaignDetails, Counts
-from fleetcast.client.devices import Device
+from fleetcast.client.devices import Device, LoggedOut, Pairing, PairingCode, ShownPairing
 from fleetcast.client.errors import (
     ApiError,
     ClientError,
@@ -52,6 +52,9 @@ from fleetcast.client.reports import (
     DevicePart,
     Failure,
     Fleet,
+    History,
+    HistoryCounts,
+    HistoryPeriod,
     Need,
     Overview,
 )
@@ -78,6 +81,9 @@ __all__ = [
     "FieldError",
     "Fleet",
     "Forbidden",
+    "History",
+    "HistoryCounts",
+    "HistoryPeriod",
     "ImportCheck",
     "ImportCounts",
     "InvalidInput",
@@ -88,6 +94,7 @@ __all__ = [
     "LeadImport",
     "LeadImportDetails",
     "LeadsAdded",
+    "LoggedOut",
     "MadeInvitation",
     "MadeKey",
     "Me",
@@ -100,6 +107,8 @@ __all__ = [
     "Overview",
     "Page",
     "Pages",
+    "Pairing",
+    "PairingCode",
     "Preview",
     "PreviewedLead",
     "PreviewedRow",
@@ -107,6 +116,7 @@ __all__ = [
     "Resources",
     "RowProblem",
     "ServerFault",
+    "ShownPairing",
     "StoredMedia",
     "Suppressed",
     "Suppression",

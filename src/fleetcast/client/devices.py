@@ -1,6 +1,6 @@
 """Devices, as a program sees them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from fleetcast.client.exchange import Exchange
@@ -35,6 +35,50 @@ class Device:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """How far a device is on its way to a phone."""
+
+    device_id: int
+    state: str
+    """`pairing` while a phone is waited for; then what came of it: `connecting`, `online`, or what it was before."""
+    state_reason: str
+    order: int
+    phone: str | None
+    """The number whose phone is to type a code in; None: a QR code."""
+    until: datetime | None
+    unlinking: bool
+    """It was logged out, and WhatsApp does not know yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairingCode:
+    """What links a phone: a secret."""
+
+    kind: str
+    """`qr`: draw `text` as a QR code; `phone`: type it into the phone."""
+    text: str = field(repr=False)
+    valid_for: float
+    """Seconds from when it was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownPairing(Pairing):
+    """The same with the code that is shown now."""
+
+    code: PairingCode | None
+    """None: none yet, or nobody waits for a phone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedOut:
+    """What a logout leaves behind."""
+
+    device: Device
+    waiting: int
+    """Messages that wait until it is paired again, or their time is over."""
+
+
 class Devices:
     """`fleet.devices`."""
 
@@ -57,14 +101,18 @@ class Devices:
         region: str | None = None,
         min_delay: float | None = None,
         max_delay: float | None = None,
+        pair_first: bool | None = None,
     ) -> Device:
-        """Add a device. Delays are seconds between two sends; without them 10 to 30."""
+        """Add a device. Delays are seconds between two sends; without them 10 to 30. `pair_first`: a simulated device
+        waits until a phone is linked to it.
+        """
         content = {
             "name": name,
             "transport": transport,
             "region": region,
             "min_delay": min_delay,
             "max_delay": max_delay,
+            "pair_first": pair_first,
         }
         given = {field: value for field, value in content.items() if value is not None}
         return read(Device, await self._exchange.ask("POST", "devices", content=given))
@@ -92,3 +140,24 @@ class Devices:
     async def resume(self, device_id: int) -> Device:
         """Lift the pause."""
         return read(Device, await self._exchange.ask("POST", "devices/{device_id}/resume", device_id=device_id))
+
+    async def pair(self, device_id: int, *, phone: str | None = None) -> Pairing:
+        """Wait three minutes for a phone to be linked, by QR code, or by a code typed into the phone of that number."""
+        return read(
+            Pairing,
+            await self._exchange.ask(
+                "POST", "devices/{device_id}/pairing", content={"phone": phone}, device_id=device_id
+            ),
+        )
+
+    async def pairing(self, device_id: int) -> ShownPairing:
+        """How far it is, with the code to show; ask every second or two."""
+        return read(ShownPairing, await self._exchange.ask("GET", "devices/{device_id}/pairing", device_id=device_id))
+
+    async def cancel_pairing(self, device_id: int) -> None:
+        """Wait for no phone any more."""
+        await self._exchange.ask("DELETE", "devices/{device_id}/pairing", device_id=device_id)
+
+    async def log_out(self, device_id: int) -> LoggedOut:
+        """Unlink the device from its phone; its messages wait."""
+        return read(LoggedOut, await self._exchange.ask("POST", "devices/{device_id}/logout", device_id=device_id))

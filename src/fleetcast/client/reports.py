@@ -1,8 +1,8 @@
-"""Reports: the workspace at a glance, a campaign in numbers, and why messages failed."""
+"""Reports: the workspace at a glance and over time, a campaign in numbers, and why messages failed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from fleetcast.client.campaigns import Counts
 from fleetcast.client.exchange import Exchange
@@ -96,6 +96,44 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryCounts:
+    """What happened in a time. A number may be negative: what failed before was tried again."""
+
+    sent: int
+    delivered: int
+    """Reached the phone, those that were then read included."""
+    read: int
+    failed: int
+    skipped: int
+    cancelled: int
+    replied: int
+    opted_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPeriod:
+    """What happened from `at` until `until`, which belongs to the next period."""
+
+    at: datetime
+    until: datetime
+    counts: HistoryCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Some days of the workspace in periods, by its own clock."""
+
+    zone: str
+    first: date
+    last: date
+    step: str
+    """quarter_hour, hour or day."""
+    known_until: datetime | None
+    periods: tuple[HistoryPeriod, ...]
+    total: HistoryCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignReport:
     """A campaign in numbers."""
 
@@ -148,6 +186,11 @@ class Reports:
     async def overview(self) -> Overview:
         """The workspace at a glance. Asked again after a few seconds it also knows rates."""
         return read(Overview, await self._exchange.ask("GET", "reports/overview"))
+
+    async def history(self, first: date, last: date, *, step: str | None = None) -> History:
+        """What was sent over time on these days, both included. `step`: quarter_hour, hour or day."""
+        days = {"from": first.isoformat(), "to": last.isoformat(), "step": step}
+        return read(History, await self._exchange.ask("GET", "reports/history", query=days))
 
     async def campaign(self, campaign_id: int) -> CampaignReport:
         """A campaign in numbers, and how long it still takes."""

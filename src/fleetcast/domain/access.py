@@ -22,7 +22,9 @@ class Scope(StrEnum):
     READ = "read"
     """See devices, leads, campaigns, messages, reports."""
     SEND = "send"
-    """Whatever makes messages leave or stop: leads, media, campaigns, devices' pauses and paces, suppressions."""
+    """Whatever makes messages leave or stop: leads, media, campaigns, suppressions; of devices their pauses and paces,
+    linking them to phones and logging them out.
+    """
     MANAGE = "manage"
     """Members, keys, the audit log, adding and removing devices, lifting suppressions."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 
 def shares(homes: Mapping[int, str | None], senders: Mapping[str, str], sender: str) -> dict[str | None, int]:
-    """How many shards of each home `sender` should own; it is one of `senders`.
+    """How many shards of each home `sender` should own: none, when it is not one of `senders`.
 
     `homes`: shard → node, or None. `senders`: sender → its node, of all that share. The shares of one home differ by
     one at most.

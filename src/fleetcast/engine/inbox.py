@@ -15,7 +15,7 @@ from fleetcast.engine.waiting import pause
 from fleetcast.errors import Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services.inbound import receive, settle_waiting
-from fleetcast.transports.base import EventBatch, StateChange, Transport
+from fleetcast.transports.base import EventBatch, PairingNews, StateChange, Transport
 
 log = structlog.get_logger()
 
@@ -23,15 +23,23 @@ SETTLE_SECONDS = 2.0
 
 
 class Inbox:
-    """The inbound side of one transport. `session_lost` is told devices whose session was opened elsewhere."""
+    """The inbound side of one transport. `session_lost` is told devices whose session was opened elsewhere, `pairing`
+    what is heard of devices that are being linked.
+    """
 
     def __init__(
-        self, runtime: Runtime, transport: Transport, install: str, session_lost: Callable[[int], None]
+        self,
+        runtime: Runtime,
+        transport: Transport,
+        install: str,
+        session_lost: Callable[[int], None],
+        pairing: Callable[[PairingNews], None],
     ) -> None:
         self._runtime = runtime
         self._transport = transport
         self._install = install
         self._session_lost = session_lost
+        self._pairing = pairing
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
         """Read until stopped. A batch that cannot be stored is tried again, in order, until it can."""
@@ -53,6 +61,8 @@ class Inbox:
                 for event in batch.events:
                     if isinstance(event, StateChange) and event.replaced:
                         self._session_lost(event.device)
+                    elif isinstance(event, PairingNews):
+                        self._pairing(event)
                 await self._store(batch, stop, beat)
         finally:
             stopped.cancel()

@@ -55,7 +55,7 @@ class Intake:
         self._reread.set()
 
     async def follow_nudges(self, stop: asyncio.Event, beat: Beat) -> None:
-        """Devices and campaigns that changed: look at them again."""
+        """Devices and campaigns that changed, senders that are to rest: look at them again."""
         async with listening(self._runtime.redis, self._runtime.keys, SENDERS) as ears:
             while not stop.is_set():
                 beat()
@@ -63,6 +63,10 @@ class Intake:
                 self.dropped_nudges = ears.dropped
                 if not told:
                     continue
+                if told.get("devices"):
+                    self._roster.ordered.set()
+                if "shares" in told:
+                    self._leases.look_again()
                 await self._refresh(told.get("devices", []), told.get("campaigns", []))
 
     async def _refresh(self, devices: list[int], campaigns: list[int]) -> None:

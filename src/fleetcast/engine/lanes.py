@@ -63,6 +63,10 @@ class Lane:
         """Whether a row was handed out and its attempt has not ended."""
         return self.state is _State.BUSY
 
+    def late(self, now: float) -> float:
+        """Seconds since its next row could have been handed out; 0 where none waits for that."""
+        return max(0.0, now - self.due) if self.state is _State.WAITING else 0.0
+
     @property
     def first(self) -> deque[tuple[int, int]]:
         """The queue that the next row comes from; empty when there is none."""

@@ -4,7 +4,8 @@ The database's clock decides who owns what. The sender additionally keeps a mono
 the statement was sent, so that it stops claiming a little before its leases can end anywhere.
 
 Senders share the shards evenly: each sees who else takes part and works out its own share (`domain.shares`). What it
-has too many of it gives back in two steps: no more claims, then, when the attempts under way have ended, the lease.
+has too many of it gives back in two steps: no more claims, then, when the attempts under way have ended, the lease. A
+sender that is to rest has no share, and gives all of them back in the same way.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import structlog
 
 from fleetcast.domain.shares import shares, surplus
 from fleetcast.engine.supervisor import Beat
-from fleetcast.engine.waiting import pause
+from fleetcast.engine.waiting import either
 from fleetcast.errors import Unavailable
 from fleetcast.store import processes
 from fleetcast.store import shards as store
@@ -66,6 +67,11 @@ class Leases:
         self._seconds = seconds
         self._holder = holder
         self._until = 0.0
+        self._again = asyncio.Event()
+
+    def look_again(self) -> None:
+        """Who shares the shards has changed: have the next turn at once."""
+        self._again.set()
 
     def hold(self, now: float) -> bool:
         """Whether claims may be made at this monotonic time."""
@@ -77,12 +83,13 @@ class Leases:
         try:
             while not stop.is_set():
                 beat()
+                self._again.clear()
                 try:
                     await self._turn(line)
                 except Unavailable as error:
                     log.warning("leases wait for the database", error=str(error))
                 moving = bool(self._leaving) or self._short
-                await pause(stop, self._seconds / RENEWALS_PER_LEASE / (MOVING_FASTER if moving else 1))
+                await either(self._again, stop, self._seconds / RENEWALS_PER_LEASE / (MOVING_FASTER if moving else 1))
         finally:
             await line.close()
 

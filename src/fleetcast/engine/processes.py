@@ -18,6 +18,7 @@ from fleetcast.embedded.data_directory import node_id
 from fleetcast.engine import inbox
 from fleetcast.engine.bulk_editor import BulkEditor
 from fleetcast.engine.dispatcher import Dispatcher
+from fleetcast.engine.historian import Historian
 from fleetcast.engine.inbox import Inbox
 from fleetcast.engine.planner import Planner
 from fleetcast.engine.presence import PATIENCE_SECONDS, Presence
@@ -81,7 +82,9 @@ async def run_sender(
         loops = Supervisor("sender", patience=PATIENCE_SECONDS)
         Presence(runtime, loops, "sender", sender.name, sender.figures)
         for kind, transport in using.items():
-            loops.add(f"inbox {kind}", Inbox(runtime, transport, install, sender.session_lost).run)
+            loops.add(
+                f"inbox {kind}", Inbox(runtime, transport, install, sender.session_lost, sender.pairings.hear).run
+            )
         loops.add("leases", sender.leases.run, stage=1)
         loops.add("results", sender.results.run, stage=2)
         intake = {
@@ -89,6 +92,7 @@ async def run_sender(
             "hints": sender.intake.read_hints,
             "nudges": sender.intake.follow_nudges,
             "asks": sender.intake.ask,
+            "pairings": sender.pairings.run,
             "claims": sender.claim,
         }
         for name, loop in intake.items():
@@ -111,6 +115,7 @@ async def run_scheduler(
     try:
         planner, dispatcher = Planner(runtime), Dispatcher(runtime)
         sweeper = Sweeper(runtime, {kind: t.grace for kind, t in using.items()})
+        historian = Historian(runtime)
 
         def figures() -> dict[str, float]:
             return {
@@ -119,6 +124,7 @@ async def run_scheduler(
                 "dispatches": dispatcher.statements,
                 "sweeps": sweeper.rounds,
                 "orphans": sweeper.orphans,
+                "history_looks": historian.looks,
                 "dropped:asks": dispatcher.dropped_asks,
                 "dropped:nudges": planner.dropped_nudges + dispatcher.dropped_nudges + sweeper.dropped_nudges,
             }
@@ -128,6 +134,7 @@ async def run_scheduler(
         loops.add("reconciler", Reconciler(runtime, using).run)
         loops.add("evidence", partial(inbox.settle, runtime, install))
         loops.add("sweeper", sweeper.run)
+        loops.add("historian", historian.run)
         loops.add("retention", Retention(runtime).run)
         loops.add("changes of many", BulkEditor(runtime).run)
         loops.add("fill", dispatcher.fill)

@@ -34,6 +34,8 @@ class Roster:
         self.lanes = lanes
         self.due = asyncio.Event()
         """Set when a lane may have become due."""
+        self.ordered = asyncio.Event()
+        """Set when something may have been ordered of a device that no lane knows: to link it, or to unlink it."""
         self.owned: set[int] = set()
         """Shards of ours whose orphans are known; until then nothing may open a lane of theirs."""
         self._orphans: dict[int, int] = {}

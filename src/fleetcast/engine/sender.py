@@ -18,9 +18,11 @@ from fleetcast.domain.identifiers import Phone, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
 from fleetcast.engine.attempts import Attempts, Contents, Ended
 from fleetcast.engine.counters import SenderCounters
+from fleetcast.engine.depths import Depths
 from fleetcast.engine.intake import Intake
 from fleetcast.engine.lanes import Lane, Lanes, Start
 from fleetcast.engine.leases import Leases
+from fleetcast.engine.pairings import Pairings
 from fleetcast.engine.presence import process_name
 from fleetcast.engine.results import Results
 from fleetcast.engine.roster import Roster
@@ -59,6 +61,7 @@ class Sender:
         self._runtime = runtime
         self._install = install
         self._lanes = Lanes(random)
+        self._depths = Depths(self._lanes)
         self._uncertain: dict[int, list[Start]] = {}
         self._attempts = Attempts(Contents(runtime.db), install, runtime.settings.send_seconds, random)
         spool = Spool(runtime.settings.data / "spool", self.name.replace(":", "-"))
@@ -67,6 +70,7 @@ class Sender:
         self._hints = HintReader(runtime.redis, runtime.keys)
         self.roster = Roster(runtime.db, self._lanes, transports, spool)
         self.intake = Intake(runtime, self.roster, self.leases, self._hints)
+        self.pairings = Pairings(runtime, self.roster, transports)
         self._last_result: dict[int, int] = {}
         """Shard that is being given back → how many results there were when its last attempt had ended."""
         self._due = self.roster.due
@@ -75,16 +79,21 @@ class Sender:
     def figures(self) -> dict[str, float]:
         """What this sender measures of itself, by name."""
         due = self._lanes.next_due()
-        return self._counters.figures() | {
-            "results": self.results.committed,
-            "result_commits": self.results.commits,
-            "resumes:results": self.results.resumed,
-            "under_way": len(self._under_way),
-            "leases_held": len(self.leases.epochs),
-            "dropped:hints": self._hints.dropped + self.intake.strange_hints,
-            "dropped:nudges": self.intake.dropped_nudges,
-            "overdue": 0.0 if due is None else max(0.0, round(asyncio.get_running_loop().time() - due, 3)),
-        }
+        now = asyncio.get_running_loop().time()
+        return (
+            self._counters.figures()
+            | self._depths.figures(self.leases.epochs, now)
+            | {
+                "results": self.results.committed,
+                "result_commits": self.results.commits,
+                "resumes:results": self.results.resumed,
+                "under_way": len(self._under_way),
+                "leases_held": len(self.leases.epochs),
+                "dropped:hints": self._hints.dropped + self.intake.strange_hints,
+                "dropped:nudges": self.intake.dropped_nudges,
+                "overdue": 0.0 if due is None else max(0.0, round(now - due, 3)),
+            }
+        )
 
     # -- shards: what leases are told to do with them
 

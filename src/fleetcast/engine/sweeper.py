@@ -16,6 +16,7 @@ from fleetcast.engine.waiting import pause
 from fleetcast.errors import Unavailable
 from fleetcast.queue.nudges import SWEEPER, listening
 from fleetcast.runtime import Runtime
+from fleetcast.services.pairing import expire_pairings
 from fleetcast.store import shards, sweeping, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.sweeping import CampaignState
@@ -69,7 +70,7 @@ class Sweeper:
 
     async def run_once(self, beat: Beat = lambda: None) -> None:
         """Every duty once."""
-        for duty in (self.recover_orphans, self.requeue_abandoned, self.requeue_strays):
+        for duty in (self.recover_orphans, self.requeue_abandoned, self.requeue_strays, self._expire_pairings):
             beat()
             await duty()
         for device in await self._ask(sweeping.removed_devices):
@@ -120,6 +121,9 @@ class Sweeper:
         """T4: rows that were being queued while their device went away, so that its own T4 could not see them."""
         async with self._runtime.db.transaction() as connection:
             return await transitions.requeue_strays(connection, STRAYS_WITHIN)
+
+    async def _expire_pairings(self) -> int:
+        return await expire_pairings(self._runtime)
 
     async def _settle(self, campaign: CampaignState, beat: Beat) -> None:
         if campaign.status == "cancelled":

@@ -41,8 +41,12 @@ SUBJECTS = (
 )
 """Fields that say what an event is about; everything else only describes it."""
 
-_SECRET_FIELDS = re.compile(r"passw|secret|token|authori[sz]ation|cookie|api_?key|credential", re.IGNORECASE)
+_SECRET_FIELDS = re.compile(
+    r"passw|secret|token|authori[sz]ation|cookie|api_?key|credential|pairing_code|(?:^|_)qr(?:_|$)", re.IGNORECASE
+)
 _URL_PASSWORD = re.compile(r"(\w://[^:/@\s]*):[^@\s]+@")
+_PAIRING = re.compile(r"\b[0-9]@[A-Za-z0-9+/=]{20,}(?:,[A-Za-z0-9+/=]{20,})*")
+"""What a QR code says that links a phone."""
 _TOKEN = re.compile(r"\b(fc[ski])_[A-Za-z0-9_-]{16,}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}(?![0-9])")
 _JID = re.compile(r"(?<![0-9])[1-9][0-9]{6,14}(?=(?::[0-9]+)?@(?:s\.whatsapp\.net|c\.us|lid)\b)")
@@ -73,6 +77,7 @@ def _redacted(value: Any, field: str = "") -> Any:
         return value if isinstance(value, bool | int | float | None) else _redacted(str(value), field)
     value = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value)
     value = _TOKEN.sub(rf"\1_{HIDDEN}", value)
+    value = _PAIRING.sub(HIDDEN, value)
     value = _PHONE.sub(lambda found: mask_phone(found[0]), value)
     value = _JID.sub(lambda found: mask_phone(found[0]), value)
     value = _ROW.sub(HIDDEN, value)

@@ -6,6 +6,7 @@
 | `{prefix}:asks` | stream of free room, senders to dispatchers | trimmed by length |
 | `{prefix}:nudge:{who}` | pub/sub channel | none |
 | `{prefix}:live` | pub/sub channel | none |
+| `{prefix}:pairing:{device}` | the newest code of a pairing, as JSON | as long as the code is valid |
 | `{prefix}:limits:…` | counts of HTTP requests, named by the library `limits` | two minutes |
 """
 
@@ -35,10 +36,23 @@ class Keys:
         """Channel that wakes a kind of loop."""
         return f"{self.prefix}:nudge:{who}"
 
+    def pairing(self, device: int) -> str:
+        """The code that links a phone to a device; a secret."""
+        return f"{self.prefix}:pairing:{device}"
+
     @property
     def rate_limits(self) -> str:
         """Beginning of the counts of HTTP requests."""
         return f"{self.prefix}:limits"
+
+    @property
+    def every(self) -> str:
+        """Pattern of all keys of this installation."""
+        return f"{self.prefix}:*"
+
+    def kind(self, key: str) -> str:
+        """Of which kind a key of ours is: the word behind the prefix."""
+        return key.removeprefix(f"{self.prefix}:").partition(":")[0]
 
     @property
     def live(self) -> str:

@@ -51,6 +51,10 @@ class Nudges:
         """State, pause or pace of these devices changed: their owners look again."""
         await self._send(SENDERS, {"devices": list(device_ids)})
 
+    async def shares(self) -> None:
+        """A sender is to rest, or to work again: all look at their share of the shards."""
+        await self._send(SENDERS, {"shares": []})
+
     async def campaigns(self, *campaign_ids: int) -> None:
         """State or pace of these campaigns changed: senders look again, sweepers settle what is over."""
         await self._send(SENDERS, {"campaigns": list(campaign_ids)})

@@ -8,17 +8,17 @@ pressed must cost next to nothing with a million leads.
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from fleetcast.domain.identifiers import DeviceId, WorkspaceId
-from fleetcast.domain.pacing import Pace, effective
+from fleetcast.domain.identifiers import DeviceId, LeadId, WorkspaceId
+from fleetcast.domain.pacing import Pace
 from fleetcast.domain.schedule import parse_zone, touches_night
 from fleetcast.errors import InvalidInput
-from fleetcast.store import audience, audience_sample, devices
+from fleetcast.store import audience, audience_sample
 from fleetcast.store.audience import Audience, Headcount
-from fleetcast.store.audience_sample import Sample
+from fleetcast.store.audience_sample import Sample, Sender
 from fleetcast.store.connection import Connection
-from fleetcast.store.devices import Device
 from fleetcast.store.workspaces import Workspace
 
 __all__ = ["AudienceLook", "LeadCounts", "Share", "Wish", "look_at_audience"]
@@ -45,11 +45,10 @@ class Wish:
     """None: now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What one device has to send."""
 
-    device: Device
+    device: Sender
     n: int
     seconds: float
     """Until it is through, at its mean pace."""
@@ -79,6 +78,10 @@ class AudienceLook:
     """Recipients, about, for whom it goes out at night: by their own clock where it is known, else the workspace's."""
     shares: tuple[Share, ...]
     """The fullest device first."""
+    readers: tuple[LeadId, ...]
+    """Some recipients, by number."""
+    is_few: bool
+    """Few enough that each of them is found quickly."""
 
     @property
     def twice(self) -> int:
@@ -136,15 +139,16 @@ async def look_at_audience(
     Raises Unavailable.
     """
     await audience_sample.be_quick(connection)
-    every = {d.id: d for d in await devices.of_workspace(connection, workspace.id)}
+    every = {d.id: d for d in await audience_sample.senders(connection, workspace.id)}
     sampled = await audience_sample.sample(connection, workspace.id, wish.audience, wish.required)
     counted: Headcount | None = None
     is_small = not await audience_sample.has_more_leads_than(connection, workspace.id, FEW)
     owned = {} if exact or is_small else await counts.of(connection, workspace.id)
     scale = sum(owned.values()) / sampled.every if sampled.every else 0.0
+    is_few = is_small or (_has_an_index(wish.audience) and sampled.leads * scale <= FEW)
     if exact:
         counted = await audience.count(connection, workspace.id, wish.audience, wish.required)
-    elif is_small or (_has_an_index(wish.audience) and sampled.leads * scale <= FEW):
+    elif is_few:
         counted = await audience.count_few(connection, workspace.id, wish.audience, wish.required)
     if counted is not None:
         by_device = {d: float(n) for d, n in counted.by_device.items()}
@@ -161,6 +165,8 @@ async def look_at_audience(
         refused=counted.refused if counted else round(sampled.refused * scale),
         at_night=round(recipients * _share_at_night(sampled, wish.starts_at or now, shares, workspace.time_zone)),
         shares=shares,
+        readers=tuple(sampled.readers),
+        is_few=is_few,
     )
 
 
@@ -192,13 +198,13 @@ def _shared_out(sampled: Sample, wanted: Audience, owned: dict[DeviceId, int], s
     return {d: n * sampled.recipients * scale / total for d, n in found.items()} if total else {}
 
 
-def _shares(by_device: dict[DeviceId, float], pace: Pace | None, every: dict[DeviceId, Device]) -> tuple[Share, ...]:
-    found = []
-    for device_id, n in by_device.items():
-        device = every.get(device_id)
-        if device is not None and round(n):
-            own = Pace(device.min_delay, device.max_delay)
-            found.append(Share(device, round(n), n * effective(pace, own).mean))
+def _shares(by_device: dict[DeviceId, float], pace: Pace | None, every: dict[DeviceId, Sender]) -> tuple[Share, ...]:
+    gap = None if pace is None else pace.mean
+    found = [
+        Share(every[d], round(n), n * (every[d].gap if gap is None else gap))
+        for d, n in by_device.items()
+        if n >= 0.5 and d in every
+    ]
     return tuple(sorted(found, key=lambda s: (-s.n, s.device.name)))
 
 

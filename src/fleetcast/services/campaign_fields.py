@@ -206,7 +206,7 @@ async def _devices(
 async def _numbered(
     connection: Connection, workspace: Workspace, ids: Sequence[int], problems: list[InvalidInput]
 ) -> tuple[DeviceId, ...]:
-    known = {d.id for d in await devices.of_workspace(connection, workspace.id)}
+    known = await devices.existing(connection, workspace.id, ids)
     if not ids:
         problems.append(InvalidInput("device_ids", 'name at least one device, or say "all" in devices'))
     problems.extend(

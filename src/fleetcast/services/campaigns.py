@@ -221,13 +221,20 @@ async def show_campaign(
         content = await contents.get(connection, workspace_id, campaign.content_id)
         assert content is not None
         counts = (await campaigns.counts(connection, [campaign_id]))[campaign_id]
-        every = {d.id: d for d in await devices.of_workspace(connection, workspace_id)}
-        waiting = await campaigns.waiting_by_device(connection, workspace_id, campaign_id) if estimate else {}
+        open_ones = any(counts.by_status.get(status) for status in _OPEN)
+        waiting = {}
+        if estimate and open_ones:
+            waiting = await campaigns.waiting_by_device(connection, workspace_id, campaign_id)
+        needed = {*waiting, *(campaign.device_ids or ())}
+        every = {d.id: d for d in await devices.some(connection, workspace_id, needed)}
     names = None
     if campaign.device_ids is not None:
         names = tuple(every[d].name for d in campaign.device_ids if d in every)
     lengths = [n * mean_gap(campaign, every[d]) for d, n in waiting.items() if d in every]
     return CampaignReport(campaign, content, names, counts, max(lengths, default=None))
+
+
+_OPEN = ("pending", "queued", "sending", "in_doubt")
 
 
 def mean_gap(campaign: Campaign, device: Device) -> float:

@@ -10,6 +10,7 @@ from datetime import datetime
 from fleetcast.domain.device import DeviceState, TransportKind
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.domain.pacing import Pace
+from fleetcast.domain.pairing import PAIRED_KINDS
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services import paging
@@ -84,9 +85,11 @@ async def add_device(
     min_delay: float = DEFAULT_MIN_DELAY,
     max_delay: float = DEFAULT_MAX_DELAY,
     state: DeviceState | None = None,
+    pair_first: bool = False,
     actor: str = "system",
 ) -> Device:
-    """Add a device; delays in seconds. Its sender opens it, which brings it online.
+    """Add a device; delays in seconds. Its sender opens it, which brings it online. With `pair_first` it waits until a
+    phone is linked to it, as devices always do that are more than simulated.
 
     Raises InvalidInput for a name that is empty or taken in this workspace (capitals make no difference), an unknown
     transport or country, or a pace that cannot be.
@@ -99,7 +102,7 @@ async def add_device(
             workspace_id,
             name,
             transport=kind,
-            state=state or _FIRST_STATE[kind],
+            state=state or (DeviceState.UNPAIRED if pair_first and kind in PAIRED_KINDS else _FIRST_STATE[kind]),
             region=country,
             min_delay=pace.min_delay,
             max_delay=pace.max_delay,

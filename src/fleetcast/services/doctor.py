@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+from fleetcast.embedded.data_directory import node_id
 from fleetcast.queue import client as redis_client
 from fleetcast.runtime import Runtime
 from fleetcast.services.liveness import troubles
@@ -18,7 +19,7 @@ from fleetcast.store import health, invariants, processes, schema
 from fleetcast.store.connection import server_name
 from fleetcast.store.invariants import Violation
 
-__all__ = ["Checkup", "Concern", "Promise", "Versions", "Violation", "examine"]
+__all__ = ["About", "Checkup", "Concern", "Promise", "Versions", "Violation", "about", "examine"]
 
 LITTLE_DISK = 1024**3
 """Bytes free below which PostgreSQL is in danger soon."""
@@ -74,6 +75,20 @@ class Concern:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What is installed, where, and how it does: a check-up without the promises, which costs little."""
+
+    versions: Versions
+    places: Places
+    health: health.Health
+    clock_difference: timedelta
+    """This machine's clock minus the database's."""
+    concerns: list[Concern]
+    node: str
+    """Id of this machine's data directory."""
+
+
+@dataclass(frozen=True, slots=True)
 class Checkup:
     """The result of one examination."""
 
@@ -99,18 +114,14 @@ def _free_bytes(path: Path) -> int | None:
         return None
 
 
-async def examine(runtime: Runtime) -> Checkup:
-    """Look at everything once. Raises Unavailable when PostgreSQL or Redis does not answer."""
+async def about(runtime: Runtime) -> About:
+    """Look at what is cheap to see. Raises Unavailable when PostgreSQL or Redis does not answer."""
     settings = runtime.settings
     assert settings.redis_url is not None  # open_runtime asked for both
     redis_version = await redis_client.check_server(settings.redis_url.get_secret_value())
     async with runtime.db.connection() as connection:
         here = runtime.clock.now() - runtime.clock.offset
         state = await health.look(connection)
-        promises = [
-            Promise(check.invariant, check.name, await invariants.broken(connection, check))
-            for check in invariants.CHECKS
-        ]
         troubled = troubles(await processes.known(connection))
     versions = Versions(
         fleetcast=version("fleetcast"),
@@ -131,7 +142,18 @@ async def examine(runtime: Runtime) -> Checkup:
     difference = here - state.now
     concerns = list_concerns(versions, places, state, difference, production=settings.mode is Mode.PRODUCTION, now=here)
     concerns += [Concern("processes", f"{trouble} Its log says more.") for trouble in troubled]
-    return Checkup(versions, places, state, difference, promises, concerns)
+    return About(versions, places, state, difference, concerns, node_id(settings.data))
+
+
+async def examine(runtime: Runtime) -> Checkup:
+    """Look at everything once. Raises Unavailable when PostgreSQL or Redis does not answer."""
+    found = await about(runtime)
+    async with runtime.db.connection() as connection:
+        promises = [
+            Promise(check.invariant, check.name, await invariants.broken(connection, check))
+            for check in invariants.CHECKS
+        ]
+    return Checkup(found.versions, found.places, found.health, found.clock_difference, promises, found.concerns)
 
 
 def list_concerns(

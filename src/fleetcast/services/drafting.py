@@ -16,10 +16,11 @@ from fleetcast.domain.media import StoredMedia
 from fleetcast.domain.pacing import Pace
 from fleetcast.errors import InvalidInput, InvalidInputs, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services.audience_look import AudienceLook, LeadCounts, Wish, look_at_audience
+from fleetcast.services.audience_look import FEW, AudienceLook, LeadCounts, Wish, look_at_audience
 from fleetcast.services.campaign_fields import CampaignFields, Checked, check
 from fleetcast.store import audience_sample, campaigns, contents, leads, media, overview, workspaces
 from fleetcast.store.audience import Audience, variables_of
+from fleetcast.store.campaigns import Campaign
 from fleetcast.store.connection import Connection
 from fleetcast.store.workspaces import Workspace
 
@@ -149,19 +150,38 @@ async def look_at_campaign_draft(
         content = await contents.get(connection, workspace_id, campaign.content_id)
         assert content is not None
         pace = Pace.from_optional(campaign.min_delay, campaign.max_delay)
-        return await _look(
-            connection,
-            workspace,
-            now,
-            Wish(campaign.audience, content.required_variables, pace, campaign.starts_at),
-            Template.parse(content.body),
-            content.media_sha256,
-            counts,
-            exact=exact,
-            people=people,
-            lead_id=lead_id,
-            another=another,
-        )
+        wish = Wish(campaign.audience, content.required_variables, pace, campaign.starts_at)
+        template = Template.parse(content.body)
+        if people:
+            return await _look(
+                connection,
+                workspace,
+                now,
+                wish,
+                template,
+                content.media_sha256,
+                counts,
+                exact=exact,
+                lead_id=lead_id,
+                another=another,
+            )
+        who = await _recipient(connection, campaign, lead_id, another=another)
+        at = campaign.started_at or now
+        reading = None if who is None else await read_as(connection, workspace, who, template, at)
+        return DraftLook(None, reading, await _medium(connection, workspace, content.media_sha256), None, now, ())
+
+
+async def _recipient(connection: Connection, campaign: Campaign, lead_id: int, *, another: bool) -> LeadId | None:
+    """Who was or will be written to: the lead that was asked for, the next one, or the first."""
+    if lead_id and not another and await leads.by_id(connection, campaign.workspace_id, LeadId(lead_id)) is not None:
+        return LeadId(lead_id)
+    after = lead_id if another else 0
+    found = await audience_sample.next_recipient(connection, campaign.workspace_id, campaign.id, after)
+    return found if found or not after else await _recipient(connection, campaign, 0, another=False)
+
+
+async def _medium(connection: Connection, workspace: Workspace, sha256: str | None) -> StoredMedia | None:
+    return None if sha256 is None else await media.find(connection, workspace.id, sha256)
 
 
 async def known_niches(runtime: Runtime, workspace_id: WorkspaceId) -> list[str]:
@@ -189,31 +209,49 @@ async def _look(
     *,
     problems: Iterable[InvalidInput] = (),
     exact: bool = False,
-    people: bool = True,
     lead_id: int,
     another: bool,
 ) -> DraftLook:
-    stored = None if medium is None else await media.find(connection, workspace.id, medium)
     found = reading = None
     if wish is not None:
+        found = await look_at_audience(connection, workspace, wish, now, counts, exact=exact)
         await audience_sample.be_quick(connection)
-        who = await _reader(connection, workspace.id, wish.audience, lead_id, another=another)
+        who = await _reader(connection, workspace.id, wish.audience, found, lead_id, another=another)
         if who is not None:
             reading = await read_as(connection, workspace, who, template, wish.starts_at or now)
-        if people:
-            found = await look_at_audience(connection, workspace, wish, now, counts, exact=exact)
+    stored = await _medium(connection, workspace, medium)
     return DraftLook(found, reading, stored, wish.starts_at if wish else None, now, tuple(problems))
 
 
 async def _reader(
-    connection: Connection, workspace_id: WorkspaceId, wanted: Audience, lead_id: int, *, another: bool
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    wanted: Audience,
+    found: AudienceLook,
+    lead_id: int,
+    *,
+    another: bool,
 ) -> LeadId | None:
     """The lead that was asked for, the next one, or the first of the audience; behind the last the first comes."""
     if lead_id and not another and await leads.by_id(connection, workspace_id, LeadId(lead_id)) is not None:
         return LeadId(lead_id)
     after = lead_id if another else 0
-    found = await audience_sample.next_lead(connection, workspace_id, wanted, after)
-    return found if found or not after else await audience_sample.next_lead(connection, workspace_id, wanted, 0)
+    if not found.is_few:  # some that were seen on the way do as well
+        return next((lead for lead in found.readers if lead > after), found.readers[0] if found.readers else None)
+    following = await audience_sample.next_of_few(connection, workspace_id, wanted, after)
+    return (
+        following if following or not after else await audience_sample.next_of_few(connection, workspace_id, wanted, 0)
+    )
+
+
+async def first_reader(connection: Connection, workspace_id: WorkspaceId, campaign: Campaign) -> LeadId | None:
+    """One whom a campaign is for, and who may be written to; in a large workspace any such one."""
+    if not await audience_sample.has_more_leads_than(connection, workspace_id, FEW):
+        return await audience_sample.next_of_few(connection, workspace_id, campaign.audience, 0)
+    sampled = await audience_sample.sample(connection, workspace_id, campaign.audience, ())
+    if sampled.readers:
+        return sampled.readers[0]
+    return await audience_sample.next_of_few(connection, workspace_id, campaign.audience, 0)
 
 
 async def read_as(

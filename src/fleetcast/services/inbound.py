@@ -12,12 +12,13 @@ from fleetcast.domain.identifiers import Phone, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Resolution
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import set_state
+from fleetcast.services.pairing import paired, pairing_ended
 from fleetcast.services.suppressions import suppress
-from fleetcast.store import devices, inbox, transitions
+from fleetcast.store import devices, history, inbox, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.inbox import Kept, Waiting
 from fleetcast.store.transitions import Evidence
-from fleetcast.transports.base import Inbound, Receipt, ReceiptKind, Reply, StateChange
+from fleetcast.transports.base import Inbound, Paired, PairingEnded, Receipt, ReceiptKind, Reply, StateChange
 
 WAITING_CHUNK = 500
 KEEP_LOOKING = timedelta(days=8)
@@ -25,7 +26,10 @@ KEEP_LOOKING = timedelta(days=8)
 
 
 async def receive(runtime: Runtime, install: str, events: Sequence[Inbound]) -> None:
-    """Make a batch of events durable and apply what can be applied now. After this it may be confirmed."""
+    """Make a batch of events durable and apply what can be applied now. After this it may be confirmed.
+
+    Codes are not for here: they are shown for as long as they are valid, and never stored.
+    """
     receipts = [e for e in events if isinstance(e, Receipt)]
     if receipts:
         async with runtime.db.transaction() as connection:
@@ -33,6 +37,10 @@ async def receive(runtime: Runtime, install: str, events: Sequence[Inbound]) -> 
     for event in events:
         if isinstance(event, Reply):
             await _reply(runtime, event)
+        elif isinstance(event, Paired):
+            await paired(runtime, event)
+        elif isinstance(event, PairingEnded):
+            await pairing_ended(runtime, event)
     await _states(runtime, [e for e in events if isinstance(e, StateChange)])
 
 
@@ -102,6 +110,8 @@ async def _reply(runtime: Runtime, reply: Reply) -> None:
                 )
             ],
         )
+        if new and workspace is not None:
+            await history.note(connection, WorkspaceId(workspace), "replied", 1)
         if stop and new and workspace is not None:
             await suppress(
                 connection, WorkspaceId(workspace), Phone(reply.sender), "reply", note=reply.text.strip()[:40]

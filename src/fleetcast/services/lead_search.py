@@ -17,6 +17,8 @@ from fleetcast.store.messages import time_limit
 
 COUNTED = 10_000
 """Leads that a list counts; more are "more than 10,000"."""
+COUNTED_FOUND = 1_000
+"""The same where a name or number is looked for: who is found lies all over the table."""
 LONGEST_COUNT = 10
 """Seconds that an exact count may take."""
 

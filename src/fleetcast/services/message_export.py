@@ -80,11 +80,11 @@ async def download_messages(
     async def pieces() -> AsyncIterator[bytes]:
         yield codecs.BOM_UTF8 + _csv([list(HEADER)])
         page: MessagePage | None = first
-        while page is not None and page.messages:
-            async with runtime.db.connection() as connection:
-                names = await messages.names(connection, workspace_id, [m.id for m in page.messages])
-            rows = page.messages
-            yield await asyncio.to_thread(_rows, rows, names, zone)
+        while page is not None:
+            if rows := page.messages:  # a page may be empty although others follow
+                async with runtime.db.connection() as connection:
+                    names = await messages.names(connection, workspace_id, [m.id for m in rows])
+                yield await asyncio.to_thread(_rows, rows, names, zone)
             page = None if page.next is None else await _page(runtime, workspace_id, wanted, page.next)
 
     return pieces()

@@ -14,15 +14,19 @@ from fleetcast.store.messages import AttemptRow, EvidenceRow, MessageRow, Wanted
 __all__ = [
     "LARGEST_PAGE",
     "LAST_ID",
+    "DeviceMessages",
     "MessagePage",
     "MessageRow",
     "Story",
     "TimelineEntry",
     "list_messages",
+    "of_device",
     "show_message",
 ]
 
 LARGEST_PAGE = 1_000
+OF_DEVICE = 20
+"""Messages of a device's queue, and as many of its history, that a glance shows."""
 LAST_ID = 2**63 - 1
 """The largest number that a message can have."""
 
@@ -36,6 +40,18 @@ class MessagePage:
     messages: list[MessageRow]
     next: str | None
     """Hand it back as `after`; None: this was the last page."""
+    looking: bool = False
+    """There was no time to fill the page: what follows has not been looked at yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessages:
+    """A device's own queue and history, as far as one looks at them at a glance."""
+
+    following: list[MessageRow]
+    """What it sends next, about in its order."""
+    latest: list[MessageRow]
+    """The newest ones that wait no more, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,8 @@ async def list_messages(
     after: str | None = None,
     limit: int = 50,
 ) -> MessagePage:
-    """A page of messages. Those of a campaign come by recipient, all others newest first.
+    """A page of messages. Those of a campaign come by recipient, all others newest first. Where few are like that a
+    page may have less than it has room for, or nothing, although others follow.
 
     `since` and `until` bound when they were made; a campaign's messages have the time of its start.
     Raises InvalidInput for a page size outside 1 to 1,000 or an `after` of another list, Unavailable past 10 seconds.
@@ -86,15 +103,24 @@ async def list_messages(
     wanted = Wanted(device_id, status, campaign_id, since, until)
     async with runtime.db.transaction() as connection, messages.time_limit(connection):
         if recipient is not None:
-            found = await messages.of_person(connection, workspace_id, recipient, wanted, _position(after), limit + 1)
+            rows = await messages.of_person(connection, workspace_id, recipient, wanted, _position(after), limit + 1)
+            found = messages.Listed(rows)
         elif campaign_id is not None:
             found = await messages.of_campaign(connection, workspace_id, campaign_id, wanted, after or "", limit + 1)
         else:
             found = await messages.newest(connection, workspace_id, wanted, _position(after), limit + 1)
-    if len(found) <= limit:
-        return MessagePage(found, None)
-    last = found[limit - 1]
-    return MessagePage(found[:limit], last.recipient if by_recipient else str(last.id))
+    if len(found.messages) <= limit:
+        return MessagePage(found.messages, found.reached, found.reached is not None)
+    last = found.messages[limit - 1]
+    return MessagePage(found.messages[:limit], last.recipient if by_recipient else str(last.id))
+
+
+async def of_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId) -> DeviceMessages:
+    """What the device sends next, and what became of the latest ones."""
+    async with runtime.db.transaction() as connection, messages.time_limit(connection):
+        following = await messages.next_of_device(connection, workspace_id, device_id, OF_DEVICE)
+        latest = await messages.latest_of_device(connection, workspace_id, device_id, OF_DEVICE)
+    return DeviceMessages(following, latest)
 
 
 def _position(after: str | None) -> int:

@@ -11,7 +11,7 @@ from fleetcast.domain.identifiers import Phone, WorkspaceId
 from fleetcast.domain.phone import parse_phone
 from fleetcast.errors import InvalidInput, InvalidInputs, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.store import audit, suppressions, transitions
+from fleetcast.store import audit, history, suppressions, transitions
 from fleetcast.store.audience import KEYED
 from fleetcast.store.connection import Connection
 from fleetcast.store.suppressions import Suppression
@@ -86,6 +86,8 @@ async def _suppress(
     await suppressions.lock(connection, workspace_id)
     added = await suppressions.insert(connection, workspace_id, phones, source, note)
     skipped = await transitions.skip_people(connection, workspace_id, phones)
+    if added and source != "import":  # a list of people who refused elsewhere is no answer to what was sent
+        await history.note(connection, workspace_id, "opted_out", len(added))
     if added:
         await suppressions.take_effect(connection, workspace_id, added)
     return added, skipped

@@ -11,6 +11,7 @@ from fleetcast.domain.identifiers import CampaignId, DeviceId, LeadId, Workspace
 from fleetcast.domain.phone import parse_phone
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
+from fleetcast.services.drafting import first_reader
 from fleetcast.services.single_sends import SingleSend, send_message
 from fleetcast.store import audience_sample, audit, campaigns, contents, devices, leads, overview, workspaces
 from fleetcast.store.audience import variables_of
@@ -54,7 +55,7 @@ async def send_test(
         await audience_sample.be_quick(connection)
         lead_id = await _reader(connection, workspace, reader)
         if lead_id is None:
-            lead_id = await audience_sample.next_lead(connection, workspace_id, campaign.audience, 0)
+            lead_id = await first_reader(connection, workspace_id, campaign)
         variables = {} if lead_id is None else await variables_of(connection, workspace_id, lead_id)
         now = await overview.now(connection)
         try:

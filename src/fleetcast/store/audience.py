@@ -16,7 +16,7 @@ from fleetcast.domain.campaign import NicheMatch, TargetStatus
 from fleetcast.domain.identifiers import DeviceId, LeadId, WorkspaceId
 from fleetcast.errors import Unavailable
 from fleetcast.store.connection import HOT_SESSION, Connection
-from fleetcast.store.leads import LEAD_VARIABLES_SQL
+from fleetcast.store.leads import LEAD_VARIABLE_SQL, LEAD_VARIABLES_SQL
 
 SHARE_SUPPRESSIONS = "SELECT pg_advisory_xact_lock_shared(7215302, $1::int)"
 """$1 workspace. Held by whoever plans; a stop word takes the same lock exclusively (`pg_advisory_xact_lock`), so it
@@ -85,10 +85,16 @@ def missing(variables: str, required: str) -> str:
     return f"EXISTS (SELECT 1 FROM unnest({required}) AS k (name) WHERE btrim({value}, {_BLANKS}) = '')"
 
 
+def lacks(required: str) -> str:
+    """The same of the lead `l` as it stands, whose variables need not be put together for it."""
+    value = f"coalesce({LEAD_VARIABLE_SQL}, '')"
+    return f"EXISTS (SELECT 1 FROM unnest({required}) AS k (name) WHERE btrim({value}, {_BLANKS}) = '')"
+
+
 _CHOSEN = f"""
 addressed AS MATERIALIZED (
   SELECT l.id, l.device_id, l.phone, l.shared, l.consent = 'refused' AS refused, {SUPPRESSED} AS suppressed,
-    CASE WHEN cardinality($7::text[]) > 0 THEN {missing(LEAD_VARIABLES_SQL, "$7::text[]")} ELSE false END AS lacking
+    CASE WHEN cardinality($7::text[]) > 0 THEN {lacks("$7::text[]")} ELSE false END AS lacking
   FROM leads l, devices d WHERE {ADDRESSED}),
 chosen AS MATERIALIZED (
   SELECT l.id, l.device_id, l.phone, l.lacking FROM addressed l WHERE NOT (l.refused OR l.suppressed OR l.shared)

@@ -9,15 +9,15 @@ suppressed or lacking is `audience`'s own text: a sample must not have rules of 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 import asyncpg
 
-from fleetcast.domain.identifiers import DeviceId, LeadId, WorkspaceId
-from fleetcast.store.audience import ADDRESSED, SUPPRESSED, WRITABLE, Audience, missing
+from fleetcast.domain.identifiers import CampaignId, DeviceId, LeadId, WorkspaceId
+from fleetcast.store.audience import ADDRESSED, SUPPRESSED, WRITABLE, Audience, lacks
 from fleetcast.store.connection import Connection
-from fleetcast.store.leads import LEAD_VARIABLES_SQL
 
-STRATA, RUN = 1_024, 8
+STRATA, RUN = 512, 8
 """Parts of the range, and leads that are read of each."""
 QUICK = timedelta(milliseconds=1_500)
 """Past this a look is given up: nobody who types waits for longer."""
@@ -36,10 +36,10 @@ weights AS MATERIALIZED (SELECT n, CASE WHEN count(*) < {run} OR max(id) = max(s
 _SAMPLE = f"""
 WITH {_WALKED.format(strata=STRATA, run=RUN)},
 seen AS MATERIALIZED (
-  SELECT w.weight, l.device_id, l.consent = 'refused' AS refused, {SUPPRESSED} AS suppressed, l.time_zone,
+  SELECT w.weight, l.id, l.device_id, l.consent = 'refused' AS refused, {SUPPRESSED} AS suppressed, l.time_zone,
     CASE WHEN l.shared THEN 1.0 / (SELECT count(*) FROM leads o
       WHERE o.workspace_id = l.workspace_id AND o.phone = l.phone AND o.deleted_at IS NULL) ELSE 1.0 END AS part,
-    cardinality($7::text[]) > 0 AND {missing(LEAD_VARIABLES_SQL, "$7::text[]")} AS lacking
+    cardinality($7::text[]) > 0 AND {lacks("$7::text[]")} AS lacking
   FROM walked l JOIN weights w USING (n), devices d WHERE {ADDRESSED}),
 reached AS MATERIALIZED (SELECT * FROM seen WHERE NOT (refused OR suppressed))
 SELECT (SELECT coalesce(sum(weight), 0)::float8 FROM walked JOIN weights USING (n)) AS every,
@@ -54,7 +54,8 @@ SELECT (SELECT coalesce(sum(weight), 0)::float8 FROM walked JOIN weights USING (
   (SELECT coalesce(jsonb_object_agg(device_id, n), '{{}}') FROM (
     SELECT device_id, count(*) AS n FROM walked GROUP BY 1) d) AS looked_at,
   (SELECT coalesce(jsonb_object_agg(device_id, n), '{{}}') FROM (
-    SELECT device_id, sum(part)::float8 AS n FROM reached GROUP BY 1) d) AS hits
+    SELECT device_id, sum(part)::float8 AS n FROM reached GROUP BY 1) d) AS hits,
+  ARRAY(SELECT id FROM reached ORDER BY lacking, id LIMIT 100) AS readers
 FROM seen"""
 
 _MANY = "SELECT count(*) > $2 FROM (SELECT FROM leads WHERE workspace_id = $1 LIMIT $2 + 1) l"
@@ -64,7 +65,16 @@ WITH {_WALKED.format(strata=512, run=4)}
 SELECT niche, sum(weight)::float8 AS n FROM walked JOIN weights USING (n), unnest(niches) niche
 WHERE deleted_at IS NULL GROUP BY niche ORDER BY n DESC, niche LIMIT $2"""
 
-_NEXT = f"""SELECT l.id FROM leads l, devices d WHERE {ADDRESSED} AND {WRITABLE} AND l.id > $7 ORDER BY l.id LIMIT 1"""
+# Without the inner OFFSET the planner would walk all leads in the order of their numbers until one of few matches.
+_NEXT = f"""SELECT min(id) FROM (
+  SELECT l.id FROM leads l, devices d WHERE {ADDRESSED} AND {WRITABLE} AND l.id > $7 OFFSET 0) found"""
+
+_NEXT_RECIPIENT = """
+SELECT m.lead_id FROM broadcast_messages m
+WHERE m.workspace_id = $1 AND m.lead_id IS NOT NULL AND m.dedupe_key < 'c:' || $2::bigint || ';'
+  AND m.dedupe_key > 'c:' || $2::bigint || ':' || coalesce(
+    (SELECT l.phone FROM leads l WHERE l.workspace_id = $1 AND l.id = $3), '')
+ORDER BY m.dedupe_key LIMIT 1"""
 
 _OWN_COUNTS = """
 SELECT device_id, count(*) AS n FROM leads WHERE workspace_id = $1 GROUP BY device_id"""
@@ -89,6 +99,19 @@ class Sample:
     """Leads of each device that were read."""
     hits: Mapping[DeviceId, float]
     """Recipients among them."""
+    readers: Sequence[LeadId]
+    """Some recipients, by number, those first who lack nothing."""
+
+
+class Sender(NamedTuple):
+    """A device as an estimate sees it."""
+
+    id: DeviceId
+    name: str
+    gap: float
+    """Seconds between two of its messages, on average."""
+    is_ready: bool
+    """It can send now."""
 
 
 async def be_quick(connection: Connection) -> None:
@@ -122,9 +145,11 @@ async def niches(connection: Connection, workspace_id: WorkspaceId, limit: int) 
     return [row["niche"] for row in await connection.fetch(_NICHES, workspace_id, limit)]
 
 
-async def next_lead(connection: Connection, workspace_id: WorkspaceId, audience: Audience, after: int) -> LeadId | None:
-    """The first of the audience with an id above `after` who may be written to; None where there is none, or none is
-    found quickly.
+async def next_of_few(
+    connection: Connection, workspace_id: WorkspaceId, audience: Audience, after: int
+) -> LeadId | None:
+    """The first with an id above `after` who may be written to, of an audience that an index finds or that is small;
+    None where there is none, or it takes too long.
     """
     try:
         async with connection.transaction():
@@ -132,6 +157,24 @@ async def next_lead(connection: Connection, workspace_id: WorkspaceId, audience:
     except asyncpg.QueryCanceledError:
         return None
     return None if found is None else LeadId(found)
+
+
+async def next_recipient(
+    connection: Connection, workspace_id: WorkspaceId, campaign_id: CampaignId, after: int
+) -> LeadId | None:
+    """The lead of a campaign's first message, or of the next one after that of the lead `after`, by phone."""
+    found: int | None = await connection.fetchval(_NEXT_RECIPIENT, workspace_id, campaign_id, after)
+    return None if found is None else LeadId(found)
+
+
+async def senders(connection: Connection, workspace_id: WorkspaceId) -> list[Sender]:
+    """Every device of the workspace, and no more of it than an estimate needs: thousands are read at each look."""
+    rows = await connection.fetch(
+        "SELECT id, name, (min_delay + max_delay) / 2.0::float8 AS gap, is_ready FROM devices "
+        "WHERE workspace_id = $1 AND deleted_at IS NULL",
+        workspace_id,
+    )
+    return [Sender(*row) for row in rows]
 
 
 async def leads_version(connection: Connection, workspace_id: WorkspaceId) -> tuple[int, int]:

@@ -69,6 +69,20 @@ async def record_all(
     )
 
 
+async def of_installation(connection: Connection, action: str, limit: int) -> list[Entry]:
+    """The newest entries about the whole installation whose action begins so. For who runs it, never for a member.
+
+    Entries about people who are a member nowhere stand beside them; they are nobody's to read on a page.
+    """
+    rows = await connection.fetch(
+        "SELECT id, at, actor, action, subject, before, after FROM audit WHERE workspace_id IS NULL "
+        "AND starts_with(action, $1) ORDER BY id DESC LIMIT $2",
+        action,
+        limit,
+    )
+    return [Entry(**dict(row)) for row in rows]
+
+
 async def page(
     connection: Connection,
     workspace_id: WorkspaceId,

@@ -169,6 +169,16 @@ async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> lis
     return [device(r) for r in rows]
 
 
+async def existing(connection: Connection, workspace_id: WorkspaceId, ids: Sequence[int]) -> set[DeviceId]:
+    """Which of these are devices of the workspace."""
+    rows = await connection.fetch(
+        "SELECT id FROM devices WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND deleted_at IS NULL",
+        workspace_id,
+        list(ids),
+    )
+    return {DeviceId(r["id"]) for r in rows}
+
+
 async def choices(
     connection: Connection, workspace_id: WorkspaceId, chosen: Sequence[int], text: str, limit: int
 ) -> list[Device]:
@@ -201,6 +211,19 @@ async def ready(connection: Connection, workspace_id: WorkspaceId, first: Sequen
     return [device(r) for r in rows]
 
 
+async def some(connection: Connection, workspace_id: WorkspaceId, device_ids: Collection[DeviceId]) -> list[Device]:
+    """Those of these devices that are in the workspace, by name."""
+    if not device_ids:
+        return []
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM devices WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND deleted_at IS NULL "
+        "ORDER BY lower(name)",
+        workspace_id,
+        list(device_ids),
+    )
+    return [device(r) for r in rows]
+
+
 async def names_of(
     connection: Connection, workspace_id: WorkspaceId, device_ids: Collection[DeviceId]
 ) -> dict[DeviceId, str]:
@@ -224,7 +247,8 @@ async def differing(
         """
         SELECT u.id FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[])
           WITH ORDINALITY AS u (id, state, reason, until, place) JOIN devices d ON d.id = u.id
-        WHERE d.deleted_at IS NULL AND (d.state::text, d.state_reason, d.restricted_until) IS DISTINCT FROM
+        WHERE d.deleted_at IS NULL AND d.pairing_until IS NULL AND d.logout_ordered_at IS NULL
+          AND (d.state::text, d.state_reason, d.restricted_until) IS DISTINCT FROM
           (u.state, u.reason, CASE WHEN u.state = 'restricted' THEN u.until END)
         ORDER BY u.place""",
         [s[0] for s in states],
@@ -240,7 +264,8 @@ async def write_state(
 ) -> bool | None:
     """Write the connection's state and nothing else. Returns whether the device is ready now, None if nothing changed.
 
-    Identity and pause stay as they are; `state_since` moves only with the state itself. A removed device is left alone.
+    Identity and pause stay as they are; `state_since` moves only with the state itself. A removed device is left alone,
+    and one that is just being linked or unlinked: what is reported then is of a session that is over.
     """
     ready: bool | None = await connection.fetchval(
         """
@@ -249,7 +274,7 @@ async def write_state(
           state_reason = $3,
           restricted_until = $4,
           state_since = CASE WHEN state = $2::text::device_state THEN state_since ELSE fleetcast_now() END
-        WHERE id = $1 AND deleted_at IS NULL
+        WHERE id = $1 AND deleted_at IS NULL AND pairing_until IS NULL AND logout_ordered_at IS NULL
           AND (state::text, state_reason, restricted_until) IS DISTINCT FROM ($2, $3, $4)
         RETURNING is_ready""",
         device_id,
@@ -281,8 +306,15 @@ async def write_pace(connection: Connection, device_id: DeviceId, min_delay: flo
 
 
 async def mark_removed(connection: Connection, device_id: DeviceId) -> None:
-    """Remove a device; its row stays for the messages and attempts that name it."""
-    await connection.execute("UPDATE devices SET deleted_at = fleetcast_now() WHERE id = $1", device_id)
+    """Remove a device; its row stays for the messages and attempts that name it. A phone that is linked is unlinked."""
+    await connection.execute(
+        """
+        UPDATE devices SET deleted_at = fleetcast_now(), pairing_until = NULL,
+          logout_ordered_at = CASE WHEN state IN ('connecting', 'online', 'offline', 'restricted')
+            THEN fleetcast_now() ELSE logout_ordered_at END
+        WHERE id = $1""",
+        device_id,
+    )
 
 
 async def waiting_messages(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId) -> int:

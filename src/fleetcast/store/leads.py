@@ -13,6 +13,11 @@ LEAD_VARIABLES_SQL = """(l.attributes || jsonb_build_object('name', l.name, 'pho
   'niche', array_to_string(l.niches, ', '), 'journey', l.journey, 'target_status', l.target_status))"""
 """What a text may print of the lead `l`, as jsonb: the same as `fleetcast.domain.lead.lead_variables`."""
 
+LEAD_VARIABLE_SQL = """CASE k.name WHEN 'name' THEN l.name WHEN 'phone' THEN l.phone
+  WHEN 'niche' THEN array_to_string(l.niches, ', ') WHEN 'journey' THEN l.journey
+  WHEN 'target_status' THEN l.target_status::text ELSE l.attributes ->> k.name END"""
+"""One of them, called `k.name`, as text."""
+
 PAGE = 2_000
 """Leads read at a time when all are walked."""
 

@@ -18,8 +18,10 @@ from fleetcast.store import message_ages
 from fleetcast.store.connection import Connection, Row
 
 LIST_SECONDS = 10
-NEAR = 100_000
-"""Numbers below the first that a list of the newest walks over, whomever they belong to, before it looks closer."""
+NEAR = 50_000
+"""Numbers below the first that a page of the newest walks over, whomever they belong to."""
+LOOK = 5_000
+"""Messages of a campaign that a page with a filter looks at: by number they lie all over the table."""
 FEW = 500_000
 """Messages of a workspace that are found quicker by their keys than among those of everybody."""
 
@@ -80,6 +82,14 @@ class EvidenceRow:
     detail: str | None
 
 
+class Listed(NamedTuple):
+    """A page of messages."""
+
+    messages: list[MessageRow]
+    reached: str | None = None
+    """Where looking for them ended although there may be more; None: it did not, or there was no room for more."""
+
+
 class Wanted(NamedTuple):
     """Which messages a list shows; None: any."""
 
@@ -105,6 +115,13 @@ _FILTER = """b.workspace_id = $1 AND ($2::bigint IS NULL OR b.device_id = $2)
 # Of one campaign: in the order of its keys, which lie side by side in the index. $7 first key not wanted, $8 its end.
 _OF_CAMPAIGN = f"{_SELECT} WHERE {_FILTER} AND b.dedupe_key > $7 AND b.dedupe_key < $8 ORDER BY b.dedupe_key LIMIT $9"
 
+# The same of one device: a look-up for each of its leads. $8 is not needed.
+_OF_CAMPAIGN_AND_DEVICE = f"""{_SELECT} JOIN leads l ON b.dedupe_key = 'c:' || $4::bigint || ':' || l.phone
+WHERE {_FILTER} AND l.workspace_id = $1 AND l.device_id = $2 AND l.phone > $7 ORDER BY l.phone LIMIT $8"""
+
+_KEY = """SELECT dedupe_key FROM broadcast_messages WHERE dedupe_key > $1 AND dedupe_key < $2
+ORDER BY dedupe_key OFFSET $3 LIMIT 1"""
+
 # Of one person: a look-up per campaign, and the single sends, whose keys lie side by side.
 _OF_PERSON = f"""{_SELECT} WHERE {_FILTER} AND b.recipient = $7 AND b.id < $8 AND b.id IN (
   SELECT m.id FROM campaigns o JOIN broadcast_messages m ON m.dedupe_key = 'c:' || o.id || ':' || $7
@@ -119,6 +136,8 @@ _IN_DOUBT = f"""{_SELECT} WHERE b.workspace_id = $1 AND b.in_doubt_since IS NOT 
 
 _NEWEST = f"{_SELECT} WHERE {_FILTER} AND b.id < $7 AND b.id > $8 ORDER BY b.id DESC LIMIT $9"
 
+_LATEST = _NEWEST.replace("ORDER BY", "AND b.status NOT IN ('pending', 'queued', 'sending') ORDER BY")
+
 # The same for a workspace whose messages lie far apart: only its own are looked at.
 _OWN = f"""{_SELECT} WHERE {_FILTER} AND b.id < $7 AND b.id > $8 AND b.id IN (
   SELECT m.id FROM campaigns o JOIN broadcast_messages m
@@ -128,6 +147,20 @@ _OWN = f"""{_SELECT} WHERE {_FILTER} AND b.id < $7 AND b.id > $8 AND b.id IN (
   SELECT m.id FROM broadcast_messages m
   WHERE m.dedupe_key > 'm:' || $1::bigint || ':' AND m.dedupe_key < 'm:' || $1::bigint || ';')
 ORDER BY b.id DESC LIMIT $9"""
+
+# What a device sends next: what is under way and in its window, then what waits, as far as its campaigns run.
+_WAITING_OF = """p.device_id = $2 AND p.is_open AND p.status IN ('pending', 'queued', 'sending')
+    ORDER BY p.priority, p.not_before, p.id LIMIT $3"""
+_NEXT = f"""
+WITH front AS (
+  (SELECT p.id FROM broadcast_messages p WHERE p.campaign_id IS NULL AND {_WAITING_OF})
+  UNION ALL
+  (SELECT r.id FROM campaigns o CROSS JOIN LATERAL (
+     SELECT p.id FROM broadcast_messages p WHERE p.campaign_id = o.id AND {_WAITING_OF}) r
+   WHERE o.workspace_id = $1 AND o.status = 'running'))
+{_SELECT} WHERE b.workspace_id = $1 AND b.id IN (SELECT id FROM front)
+ORDER BY array_position('{{sending,queued,pending}}'::text[], b.status::text), b.priority, b.not_before, b.id
+LIMIT $3"""
 
 _PLANNED = """SELECT coalesce(sum(t.n), 0)::bigint FROM campaigns c JOIN campaign_tallies t ON t.campaign_id = c.id
 WHERE c.workspace_id = $1 AND c.retired_at IS NULL AND t.counter NOT IN ('delivered', 'read')"""
@@ -153,11 +186,19 @@ async def time_limit(
 
 async def of_campaign(
     connection: Connection, workspace_id: WorkspaceId, campaign_id: CampaignId, wanted: Wanted, after: str, limit: int
-) -> list[MessageRow]:
+) -> Listed:
     """A campaign's messages by recipient, those after the recipient `after` ('' for the first page)."""
+    if wanted.device_id is not None:
+        rows = await connection.fetch(_OF_CAMPAIGN_AND_DEVICE, workspace_id, *wanted, after, limit)
+        return Listed([_message(r) for r in rows])
     start, end = f"c:{campaign_id}:{after}", f"c:{campaign_id};"
-    rows = await connection.fetch(_OF_CAMPAIGN, workspace_id, *wanted, start, end, limit)
-    return [_message(r) for r in rows]
+    bound = None
+    if (wanted.status, wanted.since, wanted.until) != (None, None, None):
+        bound = await connection.fetchval(_KEY, start, end, LOOK - 1)
+    behind = end if bound is None else f"{bound}!"  # no number goes on with a sign that sorts before digits
+    rows = await connection.fetch(_OF_CAMPAIGN, workspace_id, *wanted, start, behind, limit)
+    reached = bound.rsplit(":", 1)[1] if bound is not None and len(rows) < limit else None
+    return Listed([_message(r) for r in rows], reached)
 
 
 async def of_person(
@@ -168,21 +209,40 @@ async def of_person(
     return [_message(r) for r in rows]
 
 
-async def newest(
-    connection: Connection, workspace_id: WorkspaceId, wanted: Wanted, before: int, limit: int
-) -> list[MessageRow]:
+async def newest(connection: Connection, workspace_id: WorkspaceId, wanted: Wanted, before: int, limit: int) -> Listed:
     """The workspace's messages, newest first, those with an id below `before`.
 
-    There is no index by workspace. Whoever sends now finds theirs near the top; of a workspace that has rested while
-    others sent, the few that it has are found by their keys.
+    There is no index by workspace, device or status. Whoever sends now finds theirs near the top; of a workspace that
+    has rested while others sent, the few that it has are found by their keys. Of a large one a page looks no further
+    than `NEAR`, and says where it stopped.
     """
     low, high = await message_ages.bounds(connection, workspace_id, wanted.since, wanted.until)
     top = min(before, high, 1 + await message_ages.last(connection))
     near = max(low, top - NEAR)
     rows = await connection.fetch(_NEWEST, workspace_id, *wanted, top, near, limit)
+    reached = None
     if len(rows) < limit and near > low:
         planned: int = await connection.fetchval(_PLANNED, workspace_id)
-        rows = await connection.fetch(_OWN if planned <= FEW else _NEWEST, workspace_id, *wanted, top, low, limit)
+        if planned <= FEW:
+            rows = await connection.fetch(_OWN, workspace_id, *wanted, top, low, limit)
+        else:
+            reached = str(near + 1)
+    return Listed([_message(r) for r in rows], reached)
+
+
+async def next_of_device(
+    connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId, limit: int
+) -> list[MessageRow]:
+    """What the device sends next, about in its order: paused campaigns have no part in it."""
+    return [_message(r) for r in await connection.fetch(_NEXT, workspace_id, device_id, limit)]
+
+
+async def latest_of_device(
+    connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId, limit: int
+) -> list[MessageRow]:
+    """The device's newest messages that wait no more, among the newest of everybody: a page cannot look at all."""
+    top = 1 + await message_ages.last(connection)
+    rows = await connection.fetch(_LATEST, workspace_id, *Wanted(device_id), top, top - NEAR, limit)
     return [_message(r) for r in rows]
 
 

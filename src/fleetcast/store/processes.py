@@ -15,9 +15,19 @@ INSERT INTO processes (name, kind, node, stuck, figures) VALUES ($1, $2, $3, $4,
 ON CONFLICT (name) DO UPDATE SET beaten_at = fleetcast_now(), stuck = excluded.stuck, figures = excluded.figures"""
 
 _DESCRIBED = """name, kind, node, started_at, stuck, figures,
-  extract(epoch FROM fleetcast_now() - beaten_at)::float8 AS silent"""
+  extract(epoch FROM fleetcast_now() - beaten_at)::float8 AS silent, drained_at, drained_by"""
 KNOWN = f"SELECT {_DESCRIBED} FROM processes ORDER BY kind, name"
 ALIVE = f"SELECT {_DESCRIBED} FROM processes WHERE beaten_at > fleetcast_now() - $1::interval ORDER BY kind, name"
+
+# Idle from the next turn of its lease loop on; a second wish changes nothing.
+DRAIN = """
+UPDATE processes SET drained_at = fleetcast_now(), drained_by = $2
+WHERE name = $1 AND kind = 'sender' AND drained_at IS NULL RETURNING name"""
+RESUME = """
+UPDATE processes SET drained_at = NULL, drained_by = NULL
+WHERE name = $1 AND kind = 'sender' AND drained_at IS NOT NULL RETURNING name"""
+
+SENDER = f"SELECT {_DESCRIBED} FROM processes WHERE name = $1 AND kind = 'sender'"
 
 WITHDRAW = "UPDATE processes SET leasing_at = NULL WHERE name = $1"
 LEAVE = "DELETE FROM processes WHERE name = $1"
@@ -41,6 +51,9 @@ class Process:
     figures: Mapping[str, float]
     silent: float
     """Seconds since it was last heard of."""
+    drained_at: datetime | None = None
+    """Since when it is to own no shard, by a person's wish."""
+    drained_by: str | None = None
 
 
 async def beat(
@@ -55,6 +68,22 @@ async def withdraw(connection: Connection, name: str) -> None:
     await connection.execute(WITHDRAW, name)
 
 
+async def drain(connection: Connection, name: str, by: str) -> bool:
+    """Have a sender own no shard any more. False when it was so already, or there is no such sender."""
+    return await connection.fetchval(DRAIN, name, by) is not None
+
+
+async def resume(connection: Connection, name: str) -> bool:
+    """Have a sender take its share of the shards again. False when it does, or there is no such sender."""
+    return await connection.fetchval(RESUME, name) is not None
+
+
+async def sender(connection: Connection, name: str) -> Process | None:
+    """A sender by its name."""
+    row = await connection.fetchrow(SENDER, name)
+    return None if row is None else _read(row)
+
+
 async def alive(connection: Connection, seconds: float) -> list[Process]:
     """Processes that were heard of within so many seconds."""
     return [_read(row) for row in await connection.fetch(ALIVE, timedelta(seconds=seconds))]
@@ -66,7 +95,7 @@ async def known(connection: Connection) -> list[Process]:
 
 
 def _read(row: Row) -> Process:
-    return Process(row[0], row[1], row[2], row[3], tuple(row[4]), row[5], row[6])
+    return Process(row[0], row[1], row[2], row[3], tuple(row[4]), *row[5:])
 
 
 async def leave(connection: Connection, name: str) -> None:

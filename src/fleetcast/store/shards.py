@@ -22,7 +22,8 @@ WHERE id IN (
 RETURNING id, epoch"""
 
 # Everything a lease loop does at each turn, in one statement: say that this sender takes part, renew what it holds, see
-# who else takes part and where shards are at home. $1 sender, $2 length of a lease, $3 node.
+# who else takes part and where shards are at home. Who is to rest (`processes.drained_at`) has no share of them. $1
+# sender, $2 length of a lease, $3 node.
 TURN = """
 WITH present AS (
   INSERT INTO processes (name, kind, node, leasing_at) VALUES ($1, 'sender', $3, fleetcast_now())
@@ -33,10 +34,11 @@ kept AS (
   RETURNING id, epoch),
 others AS (
   SELECT name, node FROM processes
-  WHERE kind = 'sender' AND leasing_at > fleetcast_now() - $2::interval AND name <> $1)
+  WHERE kind = 'sender' AND leasing_at > fleetcast_now() - $2::interval AND name <> $1 AND drained_at IS NULL)
 SELECT ARRAY(SELECT id FROM kept ORDER BY id) AS held, ARRAY(SELECT epoch FROM kept ORDER BY id) AS epochs,
   ARRAY(SELECT id FROM shards ORDER BY id) AS shards, ARRAY(SELECT home_node FROM shards ORDER BY id) AS homes,
-  ARRAY(SELECT name FROM others ORDER BY name) AS names, ARRAY(SELECT node FROM others ORDER BY name) AS nodes"""
+  ARRAY(SELECT name FROM others ORDER BY name) AS names, ARRAY(SELECT node FROM others ORDER BY name) AS nodes,
+  EXISTS (SELECT FROM processes WHERE name = $1 AND drained_at IS NOT NULL) AS drained"""
 
 RELEASE = """
 UPDATE shards SET owner = NULL, expires_at = fleetcast_now()
@@ -61,7 +63,7 @@ SELECT id FROM shards WHERE (owner IS NULL AND epoch > 0 OR owner IS NOT NULL)
 
 _LANE = """
 SELECT d.id, d.shard_id, d.transport, d.phone, d.min_delay, d.max_delay, d.is_ready,
-  d.state NOT IN ('unpaired', 'logged_out', 'banned') AND d.deleted_at IS NULL AS wants_session,
+  d.state NOT IN ('unpaired', 'pairing', 'logged_out', 'banned') AND d.deleted_at IS NULL AS wants_session,
   extract(epoch FROM greatest(fleetcast_now(), d.last_send_at) - d.last_send_at)::float8 AS rested
 FROM devices d"""
 LANES = f"{_LANE} WHERE d.shard_id = ANY ($1::smallint[]) AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))"
@@ -140,7 +142,7 @@ class Turn:
     homes: dict[int, str | None]
     """Shard → the node whose senders alone may own it, or None."""
     senders: dict[str, str]
-    """Sender → node of all that share the shards, this one among them."""
+    """Sender → node of all that share the shards; this one among them, unless it is to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ async def turn(connection: Connection, owner: str, node: str, seconds: float) ->
     return Turn(
         held=dict(zip(row["held"], row["epochs"], strict=True)),
         homes=dict(zip(row["shards"], row["homes"], strict=True)),
-        senders=dict(zip(row["names"], row["nodes"], strict=True)) | {owner: node},
+        senders=dict(zip(row["names"], row["nodes"], strict=True)) | ({} if row["drained"] else {owner: node}),
     )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import DeviceId, Phone, Reference
+from fleetcast.domain.pairing import Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,26 @@ class Accepted(NamedTuple):
     provider_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class PairingOrder:
+    """A person wants a device linked to a phone."""
+
+    device: DeviceId
+    number: int
+    """Of the order. The same again is the same wish; a higher one replaces it, codes and all."""
+    phone: Phone | None = None
+    """Of the phone into which a code is typed; None: it reads a QR code."""
+
+
 class EventKind(StrEnum):
     """What can come in."""
 
     RECEIPT = "receipt"
     REPLY = "reply"
     STATE = "state"
+    PAIRING_CODE = "pairing_code"
+    PAIRED = "paired"
+    PAIRING_ENDED = "pairing_ended"
 
 
 class ReceiptKind(StrEnum):
@@ -105,7 +120,44 @@ class StateChange:
     """Another session took the device over. It is this session that ended: the device may be well in the new one."""
 
 
-Inbound = Receipt | Reply | StateChange
+@dataclass(frozen=True, slots=True)
+class PairingCode:
+    """A code to show to a phone, in place of the one before. One that is lost is not repeated: the next one comes."""
+
+    event_id: str
+    device: DeviceId
+    code: Code
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A phone is linked. The session is not open yet: that is `open`, as for any device."""
+
+    event_id: str
+    device: DeviceId
+    order: int
+    phone: Phone
+    jid: str
+    """WhatsApp's name of this linked device."""
+    lid: str | None
+    """WhatsApp's name of the account that says nothing of its number, where it gives one."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PairingEnded:
+    """Nothing came of an order. `reason` is in plain words."""
+
+    event_id: str
+    device: DeviceId
+    order: int
+    reason: str
+    at: datetime
+
+
+PairingNews = PairingCode | Paired | PairingEnded
+Inbound = Receipt | Reply | StateChange | PairingNews
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +198,22 @@ class Transport(Protocol):
 
     async def close(self, device: DeviceId) -> None:
         """End the device's session without logging it out. Idempotent."""
+
+    async def pair(self, order: PairingOrder) -> None:
+        """Have a phone linked to a device that has none, now or as soon as WhatsApp can be reached. Idempotent.
+
+        Codes come as PairingCode until a phone took one (Paired) or nobody is waited for any more (PairingEnded). An
+        order that was carried out already is answered with Paired once more. A session that is open is given up.
+        """
+
+    async def stop_pairing(self, device: DeviceId) -> None:
+        """Show no more codes; nothing is said about it. Idempotent."""
+
+    async def log_out(self, device: DeviceHandle, timeout: float) -> None:
+        """Unlink the device at WhatsApp within `timeout` seconds, whatever becomes of its session. Idempotent.
+
+        No StateChange says so: who asked knows. Raises `fleetcast.errors.Unavailable`: then it is asked again.
+        """
 
     async def send(self, message: Outbound, timeout: float) -> Accepted:
         """Send one message within `timeout` seconds.

@@ -30,6 +30,7 @@ from fleetcast.errors import (
 )
 from fleetcast.runtime import Runtime
 from fleetcast.services.audience_look import LeadCounts
+from fleetcast.services.monitoring import Watch
 from fleetcast.services.overview import Meters
 from fleetcast.web import door, rendering
 from fleetcast.web.address import listen
@@ -40,6 +41,7 @@ from fleetcast.web.pages import (
     calendar,
     campaigns,
     device_changes,
+    device_tests,
     devices,
     drafts,
     invitation,
@@ -47,7 +49,9 @@ from fleetcast.web.pages import (
     leads,
     looks,
     messages,
+    monitoring,
     overview,
+    pairing,
     probes,
     settings,
     sign_in,
@@ -74,7 +78,10 @@ PAGES = (
     bulk,
     device_changes,
     devices,
+    pairing,
+    device_tests,
     messages,
+    monitoring,
     settings,
     account,
     sign_in,
@@ -133,6 +140,7 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
     app.state.runtime = runtime
     app.state.live = figures
     app.state.meters = Meters()
+    app.state.watch = Watch()
     app.state.lead_counts = LeadCounts()
     app.state.import_jobs = None if api is None else api[1].state.import_jobs
     app.add_middleware(Shield, loopback_only=is_loopback(runtime.settings.host), url=runtime.settings.url)

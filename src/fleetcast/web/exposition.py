@@ -58,6 +58,15 @@ FIGURES: dict[str, Figure] = {
     "overdue": Figure(
         "gauge", "fleetcast_overdue_seconds", "How long the device that is due for longest waits to be claimed for."
     ),
+    "waiting": Figure(
+        "gauge", "fleetcast_shard_waiting", "Messages that stand in the windows of the shard's devices.", "shard"
+    ),
+    "late": Figure(
+        "gauge",
+        "fleetcast_shard_late_seconds",
+        "How long the message that is due for longest in the shard could have been sent already.",
+        "shard",
+    ),
     "leases_held": Figure("gauge", "fleetcast_leases_held", "Shards that the sender believes to hold."),
     "leases_gained": Figure("counter", "fleetcast_leases_gained", "Shards gained."),
     "leases_lost": Figure("counter", "fleetcast_leases_lost", "Shards lost or given back."),
@@ -72,6 +81,7 @@ FIGURES: dict[str, Figure] = {
     "queued": Figure("counter", "fleetcast_queued", "Messages put into the windows of their devices."),
     "dispatches": Figure("counter", "fleetcast_dispatches", "Statements that filled windows."),
     "sweeps": Figure("counter", "fleetcast_sweeps", "Rounds of the sweeper."),
+    "history_looks": Figure("counter", "fleetcast_history_looks", "Looks of the historian, one in 20 seconds."),
     "orphans": Figure("counter", "fleetcast_orphans", "Messages that lost senders had left in mid-attempt."),
 }
 

@@ -1,7 +1,7 @@
 """Where a page stands: the workspace that is looked at, who looks, and what they may do there.
 
 Every page of a workspace asks for `Looking`, `Sending` or `Managing`, by what it needs; the workspace is the one named
-behind the question mark, or the visitor's oldest.
+behind the question mark, or the visitor's oldest. What is of all workspaces asks for `Owning`.
 """
 
 from collections.abc import Mapping
@@ -52,6 +52,11 @@ class Place:
         return self.access.may(Scope.MANAGE)
 
     @property
+    def owns_installation(self) -> bool:
+        """Whether who looks may see and move what is of all workspaces."""
+        return self.visitor.installation_owner
+
+    @property
     def named(self) -> int | None:
         """What addresses say of the workspace; None for the visitor's oldest, which is meant without a word."""
         home = self.visitor.memberships[0].workspace_id
@@ -95,3 +100,15 @@ async def _managing(here: Looking) -> Place:
 
 Sending = Annotated[Place, Depends(_sending)]
 Managing = Annotated[Place, Depends(_managing)]
+
+
+async def _owning(here: Looking) -> Place:
+    if not here.owns_installation:
+        raise Forbidden(
+            "This is about the whole installation, so it shows more than one workspace may see: only the owner of the "
+            "installation may."
+        )
+    return here
+
+
+Owning = Annotated[Place, Depends(_owning)]

@@ -18,6 +18,7 @@ from fleetcast.services.devices import Device
 from fleetcast.services.overview import PEEK, Counts, Fleet, Overview, standing
 from fleetcast.web import formatting, words
 from fleetcast.web.advice import AGAIN
+from fleetcast.web.charts import RANGES, Past
 
 if TYPE_CHECKING:
     from fleetcast.web.place import Place  # it draws pages itself where nobody is signed in
@@ -142,6 +143,10 @@ def _environment() -> Environment:
         rate=words.per_minute,
         percent=words.percent,
         span=words.span,
+        span_short=words.span_short,
+        lateness=words.lateness,
+        bytes=words.size,
+        compact=words.compact,
         plural=words.plural,
         reason=words.reason_word,
         person=words.person,
@@ -167,8 +172,12 @@ def _environment() -> Environment:
         campaign_bar=campaign_bar,
         fleet_bar=fleet_bar,
         device_words=words.DEVICE,
+        device_next=words.NEXT,
         campaign_words=words.CAMPAIGN,
         message_words=words.MESSAGE,
+        process_words=words.PROCESS,
+        shard_words=words.SHARD,
+        ranges=RANGES,
         again=AGAIN,
         peek=PEEK,
     )
@@ -183,10 +192,16 @@ def sections(overview: Overview) -> dict[str, str]:
     return {name: _TEMPLATES.get_template(f"parts/{name}.html").render(o=overview) for name in SECTIONS}
 
 
-def overview_page(overview: Overview, place: "Place") -> str:
+def overview_page(overview: Overview, place: "Place", past: Past) -> str:
     """The first page, for who is signed in."""
     return _TEMPLATES.get_template("overview.html").render(
-        o=overview, place=place, section="overview", heading="Overview", said=None, sections=sections(overview)
+        o=overview,
+        place=place,
+        section="overview",
+        heading="Overview",
+        said=None,
+        sections=sections(overview),
+        past=past,
     )
 
 

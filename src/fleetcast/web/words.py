@@ -48,12 +48,51 @@ MESSAGE: dict[MessageStatus, tuple[str, str]] = {
     MessageStatus.CANCELLED: ("Cancelled", "end"),
 }
 
+NEXT: dict[DeviceState, str] = {
+    DeviceState.UNPAIRED: "No phone is linked to it, so nothing leaves. Pair it to begin.",
+    DeviceState.PAIRING: "A code is shown until a phone takes it.",
+    DeviceState.CONNECTING: "What waits for it leaves as soon as it is online.",
+    DeviceState.ONLINE: "",
+    DeviceState.OFFLINE: "It connects again by itself; what waits for it leaves then.",
+    DeviceState.RESTRICTED: "WhatsApp lets it answer, and begin nothing new until then.",
+    DeviceState.LOGGED_OUT: "Its messages wait until it is paired again, or their time is over.",
+    DeviceState.BANNED: "WhatsApp closed this number: ask for a review on its phone, or pair another phone.",
+}
+"""What follows from a device's state, and what to do."""
+
+PROCESS: dict[str, tuple[str, str]] = {
+    "sending": ("Sending", "run"),
+    "ready": ("Ready", "ok"),
+    "working": ("Working", "ok"),
+    "taking": ("Taking over", "run"),
+    "idle": ("No shard", "wait"),
+    "draining": ("Draining", "run"),
+    "drained": ("Drained", "end"),
+    "stuck": ("Stands still", "bad"),
+    "gone": ("Gone", "bad"),
+}
+"""Of a process, as `services.monitoring` tells them."""
+
+SHARD: dict[str, tuple[str, str]] = {
+    "empty": ("empty", "end"),
+    "waiting": ("keeps time", "run"),
+    "late": ("late", "warn"),
+    "behind": ("behind", "bad"),
+    "unowned": ("no sender", "bad"),
+}
+"""Of a shard. Five seconds late is late, thirty is behind."""
+
 SAID: dict[str, str | tuple[str, str]] = {
     "device-added": ("The device was added.", "{n} devices were added."),
     "device-paused": ("The device is paused; its messages wait.", "{n} devices are paused; their messages wait."),
     "device-resumed": ("The device goes on.", "{n} devices go on."),
     "device-paced": ("The pace is changed; it holds from the next message on.", "The pace of {n} devices is changed."),
     "device-removed": ("The device was removed. What waited for it is being skipped.", "{n} devices were removed."),
+    "device-logged-out": (
+        "The device is logged out. One message waits until it is paired again.",
+        "The device is logged out. {n} messages wait until it is paired again.",
+    ),
+    "pairing-cancelled": "Nobody waits for a phone any more.",
     "campaign-draft": "The draft is stored. Check whom it reaches, then launch it.",
     "campaign-edit": "The changes are stored.",
     "campaign-clone": "This is the copy: change what differs, then launch it.",
@@ -81,6 +120,8 @@ SAID: dict[str, str | tuple[str, str]] = {
     "key-revoked": "The key is revoked; it opens nothing any more.",
     "suppression-added": "This person is never written to again.",
     "suppression-lifted": "This person may be written to again.",
+    "sender-drain": "The sender rests from now on: its shards go to the other senders, one by one.",
+    "sender-resume": "The sender takes its share of the shards again.",
     "bulk-stopped": "It was stopped. What was done before stays.",
     "nothing": "Nothing had to be done.",
 }
@@ -158,6 +199,36 @@ def span(seconds: float) -> str:
         hours, rest = divmod(minutes, 60)
         return f"{hours} h {rest} min" if rest else f"{hours} h"
     return f"{round(minutes / 1440)} days"
+
+
+def lateness(seconds: float) -> str:
+    """A short time: `31 ms`, `1.2 s`, then as `span`."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else span(seconds)
+
+
+def span_short(seconds: float) -> str:
+    """A length of time where there is hardly room: `4 s`, `12 m`, `3 h`, `2 d`."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def size(number: float) -> str:
+    """Bytes for people: `812 kB`, `268 MB`, `3.1 GB`."""
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= one:
+            return f"{number / one:.1f} {unit}" if number < 10 * one and unit == "GB" else f"{number / one:,.0f} {unit}"
+    return f"{number:.0f} B"
+
+
+def compact(n: int) -> str:
+    """A number where there is hardly room: `412`, `1.2k`, `38k`."""
+    if n < 1_000:
+        return str(n)
+    return f"{n / 1_000:.1f}k" if n < 10_000 else f"{n // 1_000}k"
 
 
 def pace(device: Device) -> str:

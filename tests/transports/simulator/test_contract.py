@@ -7,13 +7,16 @@ import pytest
 
 from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import DeviceId, Phone, Reference
+from fleetcast.domain.pairing import Code
+from fleetcast.errors import Conflict
 from fleetcast.transports.base import DeviceHandle
-from fleetcast.transports.simulator.behaviour import SendOutcome
+from fleetcast.transports.simulator.behaviour import PROFILES, SendOutcome
 from fleetcast.transports.simulator.client import SimulatorTransport
 from fleetcast.transports.simulator.control import SimulatorControl
 from fleetcast.transports.simulator.launch import SimulatorProcess
 from fleetcast.transports.simulator.ledger import Ledger, RecordKind
 from tests.transports.contract import Provider, Rig, TransportContract
+from tests.transports.pairing_contract import PairingContract
 
 _numbers = itertools.count(1_000_000)
 _OUTCOMES = {
@@ -77,8 +80,19 @@ class SimulatorRig:
             case _:
                 await self._control.bring_back(device)
 
+    async def takes(self, code: Code) -> bool:
+        await self._control.stats()  # lets the simulator come to the end of what it was doing
+        try:
+            await self._control.take_code(code.text)
+        except Conflict:
+            return False
+        return True
 
-class TestSimulator(TransportContract):
+    async def hurries(self) -> None:
+        await self._control.behave(code_seconds=0.02, codes=3)
+
+
+class TestSimulator(TransportContract, PairingContract):
     @pytest.fixture
     async def rig(self, shared_simulator: SimulatorProcess) -> AsyncIterator[Rig]:
         async with SimulatorControl(shared_simulator.socket) as control:
@@ -86,4 +100,5 @@ class TestSimulator(TransportContract):
             await rig.transport.start()
             yield rig
             await rig.transport.stop()
-            await control.behave(delivered=0.0)
+            usual = PROFILES["fast"]
+            await control.behave(delivered=0.0, code_seconds=usual.code_seconds, codes=usual.codes)

@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from fleetcast.domain.access import Role, SessionId, UserId
-from fleetcast.errors import InvalidInput, NotFound
+from fleetcast.errors import Forbidden, InvalidInput, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services.accounts import account_log, keys, passwords, tries
 from fleetcast.services.accounts.proof import proved, unchanged
@@ -24,6 +24,7 @@ __all__ = [
     "first_owner",
     "get_user",
     "list_users",
+    "must_own_installation",
     "new_user",
     "plain_email",
     "remove_second_factor",
@@ -115,6 +116,16 @@ async def find_user(runtime: Runtime, email: str) -> User:
     """The user with that address. For who runs the machine, never for a member. Raises NotFound."""
     async with runtime.db.transaction() as connection:
         return await _of_address(connection, email)
+
+
+async def must_own_installation(runtime: Runtime, user_id: UserId | None) -> None:
+    """Raises Forbidden for everybody but the owner of the installation: for what shows or moves all workspaces."""
+    if user_id is not None:
+        async with runtime.db.connection() as connection:
+            user = await users.by_id(connection, user_id)
+        if user is not None and user.installation_owner:
+            return
+    raise Forbidden("This is about all workspaces: only the owner of this installation may.")
 
 
 async def list_users(runtime: Runtime) -> list[User]:

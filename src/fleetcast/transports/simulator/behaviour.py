@@ -82,6 +82,10 @@ class Behaviour:
     disconnects_per_hour: float = 0.0
     """Per device, on average."""
     offline_for: Span = (1.0, 5.0)
+    code_seconds: float = 20.0
+    """How long a QR code links a phone; then the next one is shown."""
+    codes: float = 6.0
+    """So many are shown before nobody is waited for any more; a code that is typed in is good for as long."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -116,7 +120,7 @@ class Behaviour:
         return asdict(self)
 
 
-_NUMBERS = frozenset({"retry_after", "disconnects_per_hour"})
+_NUMBERS = frozenset({"retry_after", "disconnects_per_hour", "code_seconds", "codes"})
 
 
 def _span(value: Any) -> Span:

@@ -20,7 +20,18 @@ from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import DeviceId, Reference
 from fleetcast.domain.message import Reason
 from fleetcast.errors import Unavailable
-from fleetcast.transports.base import Accepted, DeviceHandle, EventBatch, Finding, Inbound, Outbound, StateChange
+from fleetcast.transports.base import (
+    Accepted,
+    DeviceHandle,
+    EventBatch,
+    Finding,
+    Inbound,
+    Outbound,
+    Paired,
+    PairingEnded,
+    PairingOrder,
+    StateChange,
+)
 from fleetcast.transports.errors import (
     ContentRefused,
     DeviceRefused,
@@ -78,6 +89,7 @@ class SimulatorTransport:
         self._random = random or Random()
         self._link: Link | None = None
         self._devices: dict[DeviceId, DeviceHandle] = {}
+        self._pairings: dict[DeviceId, PairingOrder] = {}
         self._arrived: deque[_Arrived] = deque()
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -109,6 +121,7 @@ class SimulatorTransport:
         self._stopping.set()
         self._news.set()
         self._devices.clear()
+        self._pairings.clear()
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
@@ -123,6 +136,8 @@ class SimulatorTransport:
         self._link = link
         for device in self._devices.values():
             self._ask_to_open(link, device)
+        for order in self._pairings.values():
+            self._ask_to_pair(link, order)
 
     async def _keep_connected(self) -> None:
         pause = FIRST_PAUSE
@@ -183,6 +198,33 @@ class SimulatorTransport:
 
     def _ask_to_open(self, link: Link, device: DeviceHandle) -> None:
         link.write({"t": "open", "device": device.id, "phone": device.phone})
+
+    # linking to phones
+
+    async def pair(self, order: PairingOrder) -> None:
+        """Have a phone linked, now or as soon as the simulator answers again. Idempotent."""
+        await self.close(order.device)
+        self._pairings[order.device] = order
+        if self._link is not None:
+            self._ask_to_pair(self._link, order)
+
+    def _ask_to_pair(self, link: Link, order: PairingOrder) -> None:
+        link.write({"t": "pair", "device": order.device, "order": order.number, "phone": order.phone})
+
+    async def stop_pairing(self, device: DeviceId) -> None:
+        """Show no more codes. Idempotent."""
+        if self._pairings.pop(device, None) is not None and self._link is not None:
+            self._link.write({"t": "stop_pairing", "device": device})
+
+    async def log_out(self, device: DeviceHandle, timeout: float) -> None:
+        """Unlink the device. Idempotent. Raises Unavailable."""
+        self._devices.pop(device.id, None)
+        if self._link is None:
+            raise Unavailable("The simulator does not answer.")
+        try:
+            await self._link.ask({"t": "log_out", "device": device.id}, timeout)
+        except NoAnswer as error:
+            raise Unavailable(f"The simulator did not answer: {error.why}.") from error
 
     # messages
 
@@ -249,6 +291,11 @@ class SimulatorTransport:
     async def confirm(self, batch: EventBatch) -> None:
         """The batch is durable. Without effect after a reconnect: its events come again."""
         token = batch.token
+        for event in batch.events:
+            if isinstance(event, Paired | PairingEnded):
+                under_way = self._pairings.get(event.device)
+                if under_way is not None and under_way.number == event.order:
+                    del self._pairings[event.device]  # from now on a reconnect does not ask for it anew
         if isinstance(token, _Token) and token.numbers and token.link is not None and token.link is self._link:
             token.link.write({"t": "confirm", "batches": token.numbers})
 

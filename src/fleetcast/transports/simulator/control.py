@@ -99,6 +99,13 @@ class SimulatorControl:
         """A person writes to the device."""
         await self._order("reply", device=device, sender=sender, text=text)
 
+    async def take_code(self, code: str, phone: Phone | None = None) -> DeviceId:
+        """A phone reads a QR code, or a person types in the code of eight characters; returns the device it is for.
+
+        `phone`: its number, else one that belongs to the device. Raises Conflict when the code links nothing now.
+        """
+        return DeviceId(await self._order("take_code", code=code, phone=phone))
+
     async def die(self) -> None:
         """End the simulator at once, as kill -9 would; returns when the connection is gone."""
         if self._link is None:

@@ -119,7 +119,7 @@ class Devices:
             if device.listener is listener:
                 device.listener = None
         for event in unconfirmed:
-            if not isinstance(event, StateChange):  # the next open tells the state anew
+            if isinstance(event, Receipt | Reply):  # the next open tells the state anew, the same order its outcome
                 self._hand_over(event)
 
     # states
@@ -136,6 +136,12 @@ class Devices:
         if seconds is not None:
             self._after(device, seconds, DeviceState.ONLINE, "", None)
         self._plan_disconnect(device)
+
+    def unlink(self, device_id: DeviceId, reason: str) -> None:
+        """No phone is linked to the device any more, as whoever has it open wanted: nobody is told."""
+        device = self.get(device_id)
+        device.state, device.reason, device.until, device.listener = DeviceState.LOGGED_OUT, reason, None, None
+        device.changes += 1
 
     def behave(self, behaviour: Behaviour) -> None:
         """Behave so from now on; messages that already arrived keep their fate."""
@@ -178,12 +184,12 @@ class Devices:
     def reply(self, device_id: DeviceId, sender: Phone, text: str, event_id: str | None = None) -> None:
         """A person writes to the device."""
         self._run.counts["replies"] += 1
-        name = event_id or self._name("reply", device_id)
+        name = event_id or self.event_name("reply", device_id)
         self.announce(Reply(name, device_id, sender, text, self._run.clock.now()))
 
     def confirmed(self, events: Sequence[Inbound]) -> None:
         """A listener has these durably."""
-        self.kept_events -= sum(1 for event in events if not isinstance(event, StateChange))
+        self.kept_events -= sum(1 for event in events if isinstance(event, Receipt | Reply))
         self._run.counts["events_confirmed"] += len(events)
 
     def _hand_over(self, event: Inbound) -> None:
@@ -200,13 +206,13 @@ class Devices:
                 device.listener.push(event)
 
     def _state_event(self, device: Device) -> StateChange:
-        name, now = self._name("state", device.id), self._run.clock.now()
+        name, now = self.event_name("state", device.id), self._run.clock.now()
         return StateChange(name, device.id, device.state, now, device.reason, device.until)
 
     def _replaced_event(self, device: Device) -> StateChange:
-        name, now = self._name("state", device.id), self._run.clock.now()
+        name, now = self.event_name("state", device.id), self._run.clock.now()
         return StateChange(name, device.id, DeviceState.OFFLINE, now, "replaced", replaced=True)
 
-    def _name(self, kind: str, device_id: DeviceId) -> str:
+    def event_name(self, kind: str, device_id: DeviceId) -> str:
         """A name for an event that belongs to no message; differs between runs."""
         return f"{kind}-{device_id}-{self._began}-{next(self._numbers)}"

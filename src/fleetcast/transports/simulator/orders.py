@@ -16,6 +16,7 @@ from fleetcast.transports.simulator.commit import GroupCommit
 from fleetcast.transports.simulator.devices import Devices, Forced
 from fleetcast.transports.simulator.ledger import Ledger
 from fleetcast.transports.simulator.messages import Messages
+from fleetcast.transports.simulator.pairing import Pairings
 from fleetcast.transports.simulator.protocol import Frame
 from fleetcast.transports.simulator.run import Run
 
@@ -33,10 +34,19 @@ class Orders:
     """Carries out orders. Raises InvalidInput or Conflict; the text goes back to whoever ordered."""
 
     def __init__(
-        self, run: Run, devices: Devices, messages: Messages, ledger: Ledger, commit: GroupCommit, *, production: bool
+        self,
+        run: Run,
+        devices: Devices,
+        pairings: Pairings,
+        messages: Messages,
+        ledger: Ledger,
+        commit: GroupCommit,
+        *,
+        production: bool,
     ) -> None:
         self._run = run
         self._devices = devices
+        self._pairings = pairings
         self._messages = messages
         self._ledger = ledger
         self._commit = commit
@@ -47,6 +57,7 @@ class Orders:
             "force": self._force,
             "release": lambda _: self._messages.release(),
             "reply": self._reply,
+            "take_code": self._take_code,
             "die": self._die,
             **dict.fromkeys(STATES, self._state),
         }
@@ -106,6 +117,12 @@ class Orders:
         if not isinstance(sender, str) or not isinstance(text, str):
             raise InvalidInput("reply", "a sender and a text are needed")
         self._devices.reply(_device(frame), Phone(sender), text)
+
+    def _take_code(self, frame: Frame) -> Any:
+        code, phone = frame.get("code"), frame.get("phone")
+        if not isinstance(code, str) or not isinstance(phone, str | None):
+            raise InvalidInput("code", "the text of a code is needed")
+        return self._pairings.take(code, None if phone is None else Phone(phone))
 
     def _die(self, _: Frame) -> None:
         os._exit(70)  # like kill -9: nothing is flushed, nobody is answered

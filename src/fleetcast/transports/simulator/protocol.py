@@ -2,7 +2,7 @@
 
 Both sides share this module and nothing else. A connection begins with a hello that carries the version. Afterwards:
 
-    client → server   open, close, send, find, ping, order (a control command), confirm
+    client → server   open, close, pair, stop_pairing, log_out, send, find, ping, order (a control command), confirm
     server → client   answers, which repeat the request's `id`; and `events`, which carry a batch number to confirm
 
 Frames written in one turn of the event loop leave in one write. A frame knows whether it was handed to the socket: only
@@ -18,10 +18,21 @@ from typing import Any, cast
 
 from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import DeviceId, Phone, Reference
+from fleetcast.domain.pairing import Code, CodeKind
 from fleetcast.errors import ConfigurationError
-from fleetcast.transports.base import EventKind, Inbound, Receipt, ReceiptKind, Reply, StateChange
+from fleetcast.transports.base import (
+    EventKind,
+    Inbound,
+    Paired,
+    PairingCode,
+    PairingEnded,
+    Receipt,
+    ReceiptKind,
+    Reply,
+    StateChange,
+)
 
-VERSION = 1
+VERSION = 2
 MAX_FRAME = 1024 * 1024
 """Longest line, in bytes; a longer one ends the connection."""
 MAX_SOCKET_PATH = 107
@@ -199,6 +210,14 @@ def event_to_frame(event: Inbound) -> Frame:
                 "until": until,
                 "replaced": event.replaced,
             }
+        case PairingCode(code=code):
+            told = {"order": code.order, "code": code.kind, "text": code.text, "valid_for": code.valid_for}
+            return head | {"kind": EventKind.PAIRING_CODE} | told
+        case Paired():
+            told = {"order": event.order, "phone": event.phone, "jid": event.jid, "lid": event.lid}
+            return head | {"kind": EventKind.PAIRED} | told
+        case PairingEnded():
+            return head | {"kind": EventKind.PAIRING_ENDED, "order": event.order, "reason": event.reason}
 
 
 def event_from_frame(frame: Frame) -> Inbound:
@@ -222,5 +241,13 @@ def event_from_frame(frame: Frame) -> Inbound:
                 until = datetime.fromisoformat(frame["until"]) if frame["until"] else None
                 state = DeviceState(frame["state"])
                 return StateChange(event_id, device, state, at, frame["reason"], until, bool(frame["replaced"]))
+            case EventKind.PAIRING_CODE:
+                kind, valid_for = CodeKind(frame["code"]), float(frame["valid_for"])
+                return PairingCode(event_id, device, Code(int(frame["order"]), kind, frame["text"], valid_for), at)
+            case EventKind.PAIRED:
+                phone, order = Phone(frame["phone"]), int(frame["order"])
+                return Paired(event_id, device, order, phone, frame["jid"], frame["lid"], at)
+            case EventKind.PAIRING_ENDED:
+                return PairingEnded(event_id, device, int(frame["order"]), frame["reason"], at)
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenFrame(f"an event cannot be read: {error!r}") from error

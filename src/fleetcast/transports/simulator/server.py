@@ -23,6 +23,7 @@ from fleetcast.transports.simulator.devices import Devices
 from fleetcast.transports.simulator.ledger import Ledger
 from fleetcast.transports.simulator.messages import Messages
 from fleetcast.transports.simulator.orders import Orders
+from fleetcast.transports.simulator.pairing import Pairings
 from fleetcast.transports.simulator.protocol import socket_path, somebody_listens
 from fleetcast.transports.simulator.run import Run
 from fleetcast.transports.simulator.session import Session
@@ -135,12 +136,13 @@ async def _serve(
     run_ = Run(options.seed, behaviour, clock=Clock())
     commit = GroupCommit(ledger, lambda error: _end_at_once(loop, {"message": "the ledger failed", "exception": error}))
     devices = Devices(run_)
+    pairings = Pairings(run_, devices)
     messages = Messages(run_, devices, ledger, commit)
-    orders = Orders(run_, devices, messages, ledger, commit, production=options.production)
+    orders = Orders(run_, devices, pairings, messages, ledger, commit, production=options.production)
     sessions: set[Session] = set()
 
     server = await loop.create_unix_server(
-        lambda: Session(run_, devices, messages, orders, sessions), sock=listener, backlog=1024
+        lambda: Session(run_, devices, pairings, messages, orders, sessions), sock=listener, backlog=1024
     )
     ready()
     try:

@@ -13,6 +13,7 @@ from fleetcast.transports.base import Inbound
 from fleetcast.transports.simulator.devices import Devices
 from fleetcast.transports.simulator.messages import Message, Messages
 from fleetcast.transports.simulator.orders import Orders
+from fleetcast.transports.simulator.pairing import Pairings
 from fleetcast.transports.simulator.protocol import VERSION, BrokenFrame, Frame, Lines, event_to_frame
 from fleetcast.transports.simulator.run import Run
 
@@ -30,11 +31,18 @@ class Session(Lines):
     """Answers one client. It is the `Listener` of the devices that the client opened."""
 
     def __init__(
-        self, run: Run, devices: Devices, messages: Messages, orders: Orders, all_of_them: set["Session"]
+        self,
+        run: Run,
+        devices: Devices,
+        pairings: Pairings,
+        messages: Messages,
+        orders: Orders,
+        all_of_them: set["Session"],
     ) -> None:
         super().__init__()
         self._run = run
         self._devices = devices
+        self._pairings = pairings
         self._messages = messages
         self._orders = orders
         self._all = all_of_them
@@ -54,6 +62,7 @@ class Session(Lines):
         unconfirmed.extend(self._waiting)
         self._under_way.clear()
         self._waiting.clear()
+        self._pairings.lose(self)
         self._devices.lose(self, unconfirmed)
 
     def broken(self, problem: str) -> None:
@@ -99,6 +108,14 @@ class Session(Lines):
                 return partial(self._devices.open, self, DeviceId(int(frame["device"])))
             case "close":
                 return partial(self._devices.close, self, DeviceId(int(frame["device"])))
+            case "pair":
+                phone = None if frame["phone"] is None else Phone(str(frame["phone"]))
+                order = int(frame["order"])
+                return partial(self._pairings.begin, self, DeviceId(int(frame["device"])), order, phone)
+            case "stop_pairing":
+                return partial(self._pairings.stop, self, DeviceId(int(frame["device"])))
+            case "log_out":
+                return partial(self._log_out, frame["id"], DeviceId(int(frame["device"])))
             case "find":
                 number, references = frame["id"], [Reference(str(reference)) for reference in frame["references"]]
                 return partial(self._messages.find, references, partial(self._found, number))
@@ -120,6 +137,10 @@ class Session(Lines):
 
     def _found(self, number: int, provider_ids: list[str | None]) -> None:
         self._answer(number, {"t": "found", "provider_ids": provider_ids})
+
+    def _log_out(self, number: int, device_id: DeviceId) -> None:
+        self._pairings.unlink(device_id)
+        self._answer(number, {"t": "done"})
 
     def _order(self, number: int, frame: Frame) -> None:
         try:

@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from fleetcast.domain.identifiers import DeviceId
-from fleetcast.errors import InvalidInput
-from fleetcast.services import devices, fleet, messages
+from fleetcast.domain.device import DeviceState
+from fleetcast.domain.identifiers import DeviceId, MessageId
+from fleetcast.errors import InvalidInput, NotFound
+from fleetcast.services import devices, fleet, messages, pairing
 from fleetcast.services.devices import DEFAULT_MAX_DELAY, DEFAULT_MIN_DELAY
 from fleetcast.web import rendering, words
 from fleetcast.web.fields import seconds
@@ -17,8 +18,6 @@ router = APIRouter()
 
 SECTION = "devices"
 VIEWS = ("table", "cards")
-RECENT = 20
-"""Messages that a device's page lists."""
 
 Text = Annotated[str, Query(alias="q", max_length=200)]
 Standing = Annotated[str, Query(alias="state", max_length=20)]
@@ -26,6 +25,7 @@ After = Annotated[str, Query(max_length=400)]
 ThisDevice = Annotated[int, Path(alias="device_id", ge=1, le=2**63 - 1)]
 Chosen = Annotated[list[int], Form(alias="device", max_length=fleet.MOST_AT_ONCE)]
 Field = Annotated[str, Form(max_length=500)]
+Tested = Annotated[int | None, Query(ge=1, le=2**63 - 1)]
 View = Annotated[str, Query(max_length=10)]
 _VIEW = "devices-view"
 """Cookie: cards or a table, as last chosen in this browser."""
@@ -71,7 +71,13 @@ async def _list(
         after=after,
         view=kept if kept in VIEWS else VIEWS[0],
         adding=adding
-        or {"name": "", "region": "", "min_delay": f"{DEFAULT_MIN_DELAY:g}", "max_delay": f"{DEFAULT_MAX_DELAY:g}"},
+        or {
+            "name": "",
+            "region": "",
+            "min_delay": f"{DEFAULT_MIN_DELAY:g}",
+            "max_delay": f"{DEFAULT_MAX_DELAY:g}",
+            "pair_first": "",
+        },
         trouble=trouble,
     )
 
@@ -91,8 +97,9 @@ async def add_device(
     min_delay: Field = "",
     max_delay: Field = "",
     region: Field = "",
+    pair_first: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Add one that is simulated."""
+    """Add one that is simulated; one that is to be paired first is paired at once."""
     try:
         made = await devices.add_device(
             here.runtime,
@@ -101,11 +108,15 @@ async def add_device(
             region=region.strip().upper() or None,
             min_delay=seconds("min_delay", min_delay),
             max_delay=seconds("max_delay", max_delay),
+            pair_first=pair_first,
             actor=here.access.actor,
         )
     except InvalidInput as error:
         given = {"name": name, "min_delay": min_delay, "max_delay": max_delay, "region": region}
-        return await _list(request, here, adding=given, trouble=error)
+        return await _list(request, here, adding=given | {"pair_first": "on" if pair_first else ""}, trouble=error)
+    if made.state is DeviceState.UNPAIRED:
+        await pairing.start_pairing(here.runtime, here.workspace.id, made.id, actor=here.access.actor)
+        return here.to(f"/devices/{made.id}/pair", "device-added")
     return here.to(f"/devices/{made.id}", "device-added")
 
 
@@ -124,29 +135,47 @@ async def act_on_several(
 
 
 @router.get("/devices/{device_id}")
-async def show_device(request: Request, here: Looking, device_id: ThisDevice) -> HTMLResponse:
+async def show_device(request: Request, here: Looking, device_id: ThisDevice, test: Tested = None) -> HTMLResponse:
     """Can it send, what waits for it, what did it do last?"""
-    return await _one(request, here, DeviceId(device_id))
+    return await device_page(request, here, DeviceId(device_id), test=test)
 
 
-async def _one(
-    request: Request, here: Place, device_id: DeviceId, *, trouble: InvalidInput | None = None
+async def device_page(
+    request: Request,
+    here: Place,
+    device_id: DeviceId,
+    *,
+    test: int | None = None,
+    testing: dict[str, str] | None = None,
+    trouble: InvalidInput | None = None,
 ) -> HTMLResponse:
-    device = await devices.get_device(here.runtime, here.workspace.id, device_id)
-    recent = await messages.list_messages(here.runtime, here.workspace.id, device_id=device_id, limit=RECENT)
+    """The page of one device. `test`: a message whose life is shown; `testing`: one that was refused, as typed."""
+    found = await pairing.look(here.runtime, here.workspace.id, device_id)
+    own = await messages.of_device(here.runtime, here.workspace.id, device_id)
     return rendering.page(
         request,
         here,
         "device.html",
         SECTION,
-        device.name,
+        found.device.name,
         status=422 if trouble else 200,
-        device=device,
+        device=found.device,
+        p=found,
         waiting=await devices.waiting_messages(here.runtime, here.workspace.id, device_id),
-        recent=recent.messages,
-        more=recent.next is not None,
+        own=own,
+        story=await _test(here, device_id, test),
+        testing=testing or {"to": "", "text": f"A test from {here.workspace.name}."},
         trouble=trouble,
     )
+
+
+async def _test(here: Place, device_id: DeviceId, test: int | None) -> messages.Story | None:
+    if test is None:
+        return None
+    try:
+        return await messages.show_message(here.runtime, here.workspace.id, MessageId(test), device_id=device_id)
+    except NotFound:
+        return None
 
 
 @router.post("/devices/{device_id}/pause")
@@ -180,7 +209,7 @@ async def set_pace(
             actor=here.access.actor,
         )
     except InvalidInput as error:
-        return await _one(request, here, DeviceId(device_id), trouble=error)
+        return await device_page(request, here, DeviceId(device_id), trouble=error)
     return here.to(f"/devices/{device_id}", "device-paced")
 
 

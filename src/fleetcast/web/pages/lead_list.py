@@ -14,7 +14,7 @@ from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.errors import Conflict, FleetcastError, InvalidInput, NotFound
 from fleetcast.services import bulk_edits, devices, lead_search
 from fleetcast.services.lead_export import download_leads
-from fleetcast.services.lead_search import COUNTED, Asked
+from fleetcast.services.lead_search import COUNTED, COUNTED_FOUND, Asked
 from fleetcast.web import rendering
 from fleetcast.web.place import Looking, Place, Sending
 
@@ -125,7 +125,7 @@ async def _list(
     trouble: FleetcastError | None = None,
 ) -> HTMLResponse:
     keys = await lead_search.attribute_keys(here.runtime, here.workspace.id)
-    found, of, total = lead_search.LeadPage([], None), looked.of, 0
+    found, of, total, most = lead_search.LeadPage([], None), looked.of, 0, COUNTED
     try:
         wanted = await looked.wanted(here)
         found = await lead_search.page_of_leads(
@@ -134,7 +134,8 @@ async def _list(
         if wanted.device_id is not None:
             of = (await devices.get_device(here.runtime, here.workspace.id, wanted.device_id)).name
         if not wanted.needs_a_look:
-            total = await lead_search.count_leads(here.runtime, here.workspace.id, wanted)
+            most = COUNTED_FOUND if wanted.name or wanted.numbers else COUNTED
+            total = await lead_search.count_leads(here.runtime, here.workspace.id, wanted, most=most)
     except (InvalidInput, NotFound) as error:
         trouble = trouble or error
     names = await devices.names_of(here.runtime, here.workspace.id, {each.device_id for each in found.leads})
@@ -147,7 +148,7 @@ async def _list(
         status=422 if trouble else 200,
         found=found,
         total=total,
-        most=COUNTED,
+        most=most,
         looked=looked,
         of=of,
         after=after,

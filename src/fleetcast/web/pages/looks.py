@@ -53,6 +53,14 @@ async def summary(request: Request, here: Looking, campaign_id: ThisCampaign) ->
     return rendering.part("parts/summary.html", here, look=found, report=report, own_zone="")
 
 
+@router.get("/campaigns/{campaign_id}/people")
+async def people(request: Request, here: Looking, campaign_id: ThisCampaign) -> HTMLResponse:
+    """About how many would it reach? For a line of the first page, which asks once it is drawn."""
+    counts: LeadCounts = request.app.state.lead_counts
+    found = await drafting.look_at_campaign_draft(here.runtime, here.workspace.id, CampaignId(campaign_id), counts)
+    return rendering.part("parts/people.html", here, look=found)
+
+
 @router.get("/campaigns/device-choices")
 async def device_choices(
     here: Sending,

@@ -3,20 +3,26 @@
 import asyncio
 import shlex
 from collections.abc import AsyncIterator
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
 from fleetcast.domain.identifiers import WorkspaceId
-from fleetcast.errors import FleetcastError, Unavailable
-from fleetcast.web import live, rendering
+from fleetcast.errors import FleetcastError, InvalidInput, Unavailable
+from fleetcast.services.history import history
+from fleetcast.web import charts, live, rendering
 from fleetcast.web.door import Visiting, visiting
 from fleetcast.web.live import Live, Watcher
-from fleetcast.web.place import Chosen, place
+from fleetcast.web.place import Chosen, Looking, Place, place
 
 router = APIRouter()
+
+Range = Annotated[Literal["today", "7", "30", "90", "own"], Query(alias="range")]
+Day = Annotated[str, Query(max_length=10)]
 
 STILL_MEMBER = 20.0
 """Seconds after which a stream asks again whether its reader is signed in and a member. Asked with the next event, and
@@ -24,7 +30,14 @@ there is one at least every five seconds."""
 
 
 @router.get("/", response_class=HTMLResponse)
-async def first_page(request: Request, who: Visiting, chosen: Chosen = None) -> HTMLResponse:
+async def first_page(
+    request: Request,
+    who: Visiting,
+    chosen: Chosen = None,
+    span: Range = "today",
+    first: Annotated[Day, Query(alias="from")] = "",
+    last: Annotated[Day, Query(alias="to")] = "",
+) -> HTMLResponse:
     """How fast is it going out, when is it done, does anything need a person?"""
     if not who.memberships:
         return HTMLResponse(
@@ -40,7 +53,42 @@ async def first_page(request: Request, who: Visiting, chosen: Chosen = None) -> 
         )
     here = await place(request, who, chosen)
     figures: Live = request.app.state.live
-    return HTMLResponse(rendering.overview_page(await figures.look(here.workspace.id), here))
+    return HTMLResponse(
+        rendering.overview_page(await figures.look(here.workspace.id), here, await _past(here, span, first, last))
+    )
+
+
+@router.get("/history")
+async def past(
+    here: Looking,
+    span: Range = "today",
+    first: Annotated[Day, Query(alias="from")] = "",
+    last: Annotated[Day, Query(alias="to")] = "",
+) -> HTMLResponse:
+    """What was sent over time: the part of the first page that asks for itself now and then."""
+    return rendering.part("parts/history.html", here, past=await _past(here, span, first, last))
+
+
+async def _past(here: Place, span: str, first: str, last: str) -> charts.Past:
+    """Some days as a chart; of days of one's own those that are not named are the last seven."""
+    today = here.at.astimezone(ZoneInfo(here.workspace.time_zone)).date()
+    since, until = charts.days_of(span, today)
+    try:
+        if span == "own":
+            since, until = _day("from", first) or since, _day("to", last) or until
+        found = await history(here.runtime, here.workspace.id, since, until)
+    except InvalidInput as error:
+        return charts.Past(span, first, last, None, error)
+    return charts.Past(span, since.isoformat(), until.isoformat(), charts.chart(found))
+
+
+def _day(field: str, text: str) -> date | None:
+    if not text.strip():
+        return None
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise InvalidInput(field, f"'{text.strip()}' is no day: write it as 2026-12-24") from None
 
 
 async def _watcher(
@@ -57,7 +105,7 @@ async def events(
     watcher: Annotated[Watcher, Depends(_watcher)],
     chosen: Annotated[int, Query(alias="workspace", ge=1, le=2**63 - 1)],
 ) -> StreamingResponse:
-    """Changed sections as unnamed events, which htmx swaps in; `current`, `trouble` and `over` are for app.js.
+    """Changed sections as unnamed events, which htmx swaps in; `current`, `trouble` and `over` are for live.js.
 
     Not FastAPI's own stream of events: it makes three events ahead for a browser that does not read, and logs a
     traceback when that browser goes away.

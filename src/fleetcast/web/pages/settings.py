@@ -7,10 +7,11 @@ from fastapi.responses import HTMLResponse, Response
 
 from fleetcast.domain.access import SCOPES, KeyId, Role, Scope, UserId
 from fleetcast.errors import Conflict, FleetcastError, Forbidden, InvalidInput
-from fleetcast.services import audit, suppressions, workspaces
+from fleetcast.services import audit, doctor, suppressions, workspaces
 from fleetcast.services.accounts import keys, membership
 from fleetcast.web import rendering
-from fleetcast.web.place import Looking, Managing, Place, Sending
+from fleetcast.web.place import Looking, Managing, Owning, Place, Sending
+from fleetcast.web.vendored import vendored
 
 router = APIRouter()
 
@@ -267,3 +268,19 @@ async def show_audit(
         here.runtime, here.workspace.id, action=action.strip() or None, after=after or None, limit=PAGE
     )
     return _page(request, here, "audit", "Audit log", rows=found, next=following, after=after, action=action.strip())
+
+
+# -- about
+
+
+@router.get("/settings/about")
+async def show_about(request: Request, here: Owning) -> HTMLResponse:
+    """What is installed, where, and whether anything works against us soon."""
+    return _page(
+        request,
+        here,
+        "about",
+        "About",
+        about=await doctor.about(here.runtime),
+        vendored=vendored(),
+    )
