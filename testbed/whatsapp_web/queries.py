@@ -202,6 +202,7 @@ _KNOWN: Final[dict[tuple[str, str, str], _Answer]] = {
     ("blocklist", "get", "nothing"): _fixed(Node("list", {"dhash": "0"}, ())),
     ("w:p", "", ""): _nothing,
     ("passive", "", ""): _nothing,
+    ("md", "set", "remove-companion-device"): _nothing,  # what it does is the session's
     ("urn:xmpp:whatsapp:dirty", "", ""): _nothing,
     ("urn:xmpp:whatsapp:push", "", ""): _nothing,
     ("w:stats", "", ""): _nothing,

@@ -41,10 +41,14 @@ class Session:
                 pass
             await self._link.close()
         finally:
-            if world.sessions.get(name) is self:
-                del world.sessions[name]
+            self._leave()
             if self._farewells:
                 await asyncio.wait(self._farewells)
+
+    def _leave(self) -> None:
+        """Nobody speaks to it any more; another login may have taken its place."""
+        if self._world.sessions.get(self._companion.name) is self:
+            del self._world.sessions[self._companion.name]
 
     async def _greet(self) -> None:
         now = self._world.stamp
@@ -94,6 +98,7 @@ class Session:
 
     def cut(self) -> None:
         """As a network does: no farewell."""
+        self._leave()
         self._link.cut()
 
     def be_silent(self) -> None:
@@ -152,7 +157,7 @@ class Session:
         if tells and not treatment.receipts_first:
             await self._tell_receipts(message, treatment)
         if treatment.then_drop:
-            self._link.cut()
+            self.cut()
 
     async def _tell_receipts(self, message: Node, treatment: Treatment) -> None:
         for receipt in messages.receipts(self._world, message, treatment.receipts, treatment.repeated):

@@ -126,4 +126,5 @@ async def test_a_half_open_connection_answers_nothing_until_it_is_cut(
     assert not sending.done()
     await control.drop(shared_device.companion)
     mark = await sending
+    await shared_device.hears("Connected")
     assert [(each.text, each.id, each.copy) for each in await control.arrivals(to)][1:] == [("into the void", mark, 1)]

@@ -144,6 +144,7 @@ async def test_a_conversation_goes_back_and_forth(paired: Second, control: Contr
     texts = [each.text for each in await control.arrivals(PERSON)]
     assert texts == [f"answer {turn}{part}" for turn in range(3) for part in "ab"]
     assert await control.doubles() == []
+    assert [name for name in (await control.state()).counts if name.startswith("unknown")] == []
 
 
 async def test_a_refusal_reaches_it(paired: Second, control: Control) -> None:

@@ -108,6 +108,7 @@ async def test_a_message_without_an_acknowledgement_is_repeated_with_its_id_afte
     to = number()
     await control.treat(Treatment(ack=Ack.NEVER, then_drop=True), recipient=to, times=1)
     mark = await shared_device.text(to, "once or twice?")
+    await shared_device.hears("Connected")
     first, second = await control.arrivals(to)
     assert (first.id, first.copy, first.text) == (mark, 1, "once or twice?")
     assert (second.id, second.copy, second.text) == (mark, 2, "once or twice?")
@@ -121,6 +122,7 @@ async def test_a_message_that_was_lost_on_the_way_is_repeated_after_a_drop(
     to = number()
     await control.treat(Treatment(delivered=False, ack=Ack.NEVER, then_drop=True), recipient=to, times=1)
     mark = await shared_device.text(to, "hello")
+    await shared_device.hears("Connected")
     assert [(each.id, each.copy) for each in await control.arrivals(to)] == [(mark, 1)]
 
 
@@ -196,3 +198,11 @@ async def test_two_clients_write_to_each_other(shared_device: Client, device: Cl
     assert (await device.hears("Message"))["Message"]["extendedTextMessage"]["text"] == "from one linked device"
     await device.text(shared_device.number, "to another")
     assert (await shared_device.hears("Message"))["Message"]["extendedTextMessage"]["text"] == "to another"
+
+
+async def test_the_testbed_was_taught_everything_that_the_client_asks(
+    shared_device: Client, control: Control, number: Number
+) -> None:
+    await shared_device.image(number(), picture(), "A caption")
+    counts = (await control.state()).counts
+    assert [name for name in counts if name.startswith(("unknown", "unreadable", "malformed", "broken"))] == []
