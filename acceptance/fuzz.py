@@ -32,7 +32,7 @@ from tests.security.seeding import Tenant, whole_workspace
 Tell = Callable[[str], None]
 
 ROUNDS, QUICK_ROUNDS = 10, 1
-EXAMPLES, QUICK_EXAMPLES = 40, 5
+EXAMPLES, QUICK_EXAMPLES = 40, 3
 """Drawn for each operation, beside those that go through its description one by one."""
 REQUESTS, QUICK_REQUESTS = 30_000, 2_000
 """That must have been answered, so that silence is no success."""

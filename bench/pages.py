@@ -13,7 +13,7 @@ from random import Random
 
 from PIL import Image
 
-from bench.asked import Ask, Pool, everything
+from bench.asked import LEFT_OUT, Ask, Pool, everything
 from bench.browsers import HOST, Door, visit
 from bench.figures import judge, percentile
 from bench.outcome import Order, Outcome
@@ -60,7 +60,7 @@ POOL: Mapping[str, str] = {
     "number": "SELECT recipient FROM suppressions WHERE workspace_id = $1 ORDER BY random()",
     "user_id": "SELECT user_id FROM members WHERE workspace_id = $1",
     "sha256": "SELECT sha256 FROM media WHERE workspace_id = $1",
-    "invitation_id": "SELECT id FROM invitations WHERE workspace_id = $1",
+    "invitation_id": "SELECT id FROM invitations WHERE workspace_id = $1 AND ended_at IS NULL",
     "key_id": "SELECT id FROM api_keys WHERE workspace_id = $1",
 }
 """By the name of a parameter; $1 is the workspace."""
@@ -102,13 +102,15 @@ async def measure(
     key: str,
 ) -> Outcome:
     """Start the parts, let the campaign go, ask, and look whether every promise still holds."""
-    asks, skipped = everything(), [a.name for a in everything() if a.lacks(pool)]
-    asks = [ask for ask in asks if ask.name not in skipped]
     with Parts(play, "sender", "scheduler", "web", more={"FLEETCAST_API_REQUESTS_A_MINUTE": "1000000"}) as parts:
         await until_ready(connection, parts, order.scale.moment)
         person, program = Door(play.settings.port, token), Door(play.settings.port, key=key)
         await until(lambda: _answers(person), "the dashboard answers", seconds=60, parts=parts)
         await resume_campaign(runtime, workspace, running, actor=ACTOR)
+        running_now = await connection.fetch("SELECT name FROM processes")
+        pool = dict(pool) | {"process": [row["name"] for row in running_now]}
+        skipped = [ask.name for ask in everything() if ask.lacks(pool)]
+        asks = [ask for ask in everything() if ask.name not in skipped]
         order.tell(f"{len(asks)} addresses, {order.scale.asked} times each ...")
         times = await ask_for_all(asks, order, workspace, pool, person, program, parts)
         sent = await connection.fetchval(
@@ -180,6 +182,7 @@ def judged(times: dict[str, list[float]], order: Order, sent: int, skipped: list
             "slowest_api": slowest(of_api=True),
             "sent_meanwhile": sent,
             "not_asked": skipped,
+            "left_out": dict(LEFT_OUT),
         },
     )
 

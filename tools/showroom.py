@@ -15,12 +15,15 @@ from pathlib import Path
 from random import Random
 
 from fleetcast.domain.access import Role, Scope
+from fleetcast.domain.bulk_edit import EditAction
 from fleetcast.domain.campaign import CampaignStatus
-from fleetcast.domain.identifiers import CampaignId, WorkspaceId
+from fleetcast.domain.identifiers import CampaignId, LeadId, WorkspaceId
+from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.runtime import Runtime
 from fleetcast.services.accounts import keys, membership, people
+from fleetcast.services.bulk_edits import change_leads
 from fleetcast.services.campaign_actions import cancel_campaign, launch_campaign, pause_campaign
 from fleetcast.services.campaign_fields import CampaignFields
 from fleetcast.services.campaigns import create_campaign, show_campaign
@@ -95,6 +98,7 @@ async def showroom(runtime: Runtime, servers: EmbeddedServers, folder: Path) -> 
             await _past(runtime, shop.id)
             ids = await _ids(runtime, shop.id, running)
             ids |= {"draft_id": draft, "device_id": devices[0].id, "import_id": imported, "key_id": key}
+            ids["edit_id"] = await _change_of_many(runtime, shop.id)
             yield Showroom(runtime, servers, shop, empty, owner.password, ids, invitation, stop)
         finally:
             await stop()
@@ -170,6 +174,19 @@ async def _people(runtime: Runtime, workspace: WorkspaceId) -> tuple[str, int]:
     old = await keys.create_key(runtime, workspace, "old till", set(Scope), actor=ACTOR)
     await keys.revoke_key(runtime, workspace, old.key.id, actor=ACTOR)
     return invited.token, key.key.id
+
+
+async def _change_of_many(runtime: Runtime, workspace: WorkspaceId) -> int:
+    """Travellers get another niche."""
+    async with runtime.db.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT id FROM leads WHERE workspace_id = $1 AND 'travel' = ANY (niches) ORDER BY id LIMIT 200", workspace
+        )
+    chosen = LeadFilter(ids=tuple(LeadId(row["id"]) for row in rows))
+    made = await change_leads(
+        runtime, workspace, chosen, EditAction.ADD_NICHE, {"niche": "holidays"}, confirmed=len(rows), actor=ACTOR
+    )
+    return made.id
 
 
 async def _launched(runtime: Runtime, workspace: WorkspaceId, fields: CampaignFields) -> CampaignId:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fleetcast.domain.access import Scope
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
+from fleetcast.engine.historian import Historian
 from fleetcast.runtime import Runtime
 from fleetcast.services.single_sends import SingleSend, send_message
 from fleetcast.services.workspaces import create_workspace
@@ -118,3 +119,30 @@ async def test_s07_a_report_knows_numbers_and_nothing_else(api: httpx2.AsyncClie
 async def test_the_workspace_is_that_of_who_asks(api: httpx2.AsyncClient, workspace: WorkspaceId) -> None:
     told = (await api.get("workspace")).json()
     assert (told["id"], told["time_zone"], told["region"], told["attribute_keys"]) == (workspace, "UTC", "MY", [])
+
+
+async def test_what_was_sent_over_time_is_told_by_the_workspaces_clock(
+    api: httpx2.AsyncClient, runtime: Runtime, workspace: WorkspaceId, cast: Broadcast
+) -> None:
+    async with runtime.db.connection() as connection:
+        await connection.execute("UPDATE workspaces SET time_zone = 'Asia/Kolkata' WHERE id = $1", workspace)
+    await Historian(runtime).run_once()
+    told = (await api.get("reports/history")).json()
+    assert (told["zone"], told["step"]) == ("Asia/Kolkata", "hour")
+    assert (told["total"]["sent"], told["total"]["failed"], told["total"]["skipped"]) == (2, 2, 1)
+    assert len(told["periods"]) > 6 * 24
+    assert sum(p["counts"]["sent"] for p in told["periods"]) == 2
+    by_day = (await api.get("reports/history", params={"from": "2026-03-01", "to": "2026-03-02", "step": "day"})).json()
+    assert [p["at"] for p in by_day["periods"]] == ["2026-02-28T18:30:00Z", "2026-03-01T18:30:00Z"]
+
+
+async def test_days_that_cannot_be_shown_are_refused_by_their_field(api: httpx2.AsyncClient) -> None:
+    for query, field in (
+        ({"from": "2026-03-02", "to": "2026-03-01"}, "to"),
+        ({"from": "2026-01-01", "to": "2026-12-31", "step": "quarter_hour"}, "from"),
+        ({"from": "yesterday"}, "from"),
+        ({"step": "week"}, "step"),
+    ):
+        answer = await api.get("reports/history", params=query)
+        assert answer.status_code == 422, query
+        assert [e["field"] for e in answer.json()["errors"]] == [field]

@@ -13,6 +13,7 @@ from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.runtime import Runtime
 from tests.api.tenants import Person
 from tests.browser import windows
+from tests.browser.windows import Complaints
 from tests.running import Fleet, running_fleet
 from tests.web import visitors
 from tests.web.streams import serving
@@ -55,9 +56,21 @@ class Desk:
         """A window in which `person` is signed in, or nobody. What goes wrong in it and is not `expected` fails the
         test at the end of the block.
         """
+        return self.hearing(Complaints(expected), person, width=width, height=height, dark=dark)
+
+    def hearing(
+        self,
+        complaints: Complaints,
+        person: Person | None = None,
+        *,
+        width: int = 1280,
+        height: int = 800,
+        dark: bool = False,
+    ) -> AbstractAsyncContextManager[Page]:
+        """The same for several tests, each of which checks what was complained of in its time."""
         cookie = (SESSION, person.token) if person else None
         return windows.window(
-            self.browser, self.url, cookie=cookie, width=width, height=height, dark=dark, expected=expected
+            self.browser, self.url, cookie=cookie, width=width, height=height, dark=dark, complaints=complaints
         )
 
 

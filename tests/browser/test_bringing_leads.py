@@ -38,6 +38,12 @@ async def test_a_file_is_looked_at_mapped_imported_and_its_bad_rows_are_taken_ho
         await page.get_by_label("What Internal is").select_option("")
         await expect(page.get_by_label("What Internal is")).to_have_value("")
         await expect(rows).to_contain_text("not a number")
+        await page.get_by_role("button", name="Check all rows first").click()
+        checked = page.locator("[data-checked]")
+        await expect(checked).to_contain_text("1 row would be refused; the others go in.")
+        await expect(checked.locator("[data-problems] tr")).to_have_count(1)
+        await expect(checked).to_contain_text("New leads2")
+        assert (await page_of_leads(runtime, workspace, LeadFilter())).leads == [], "nothing is stored by a check"
         await send.click()
         await expect(page.get_by_text("Done", exact=True)).to_be_visible()
         await expect(page.get_by_role("heading", name="1 row rejected")).to_be_visible()

@@ -20,6 +20,14 @@ from tests.security.seeding import picture
 from tests.web import visitors
 
 MONTH = "/campaigns/calendar?month=2031-05"
+BRING = """([way, bytes]) => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(bytes)], `${way}.png`, { type: "image/png" }));
+  const told = { bubbles: true, cancelable: true, dataTransfer: files, clipboardData: files };
+  if (way === "drop") document.querySelector("[data-drop]").dispatchEvent(new DragEvent("drop", told));
+  else document.querySelector("#f-body").dispatchEvent(new ClipboardEvent("paste", told));
+}"""
+"""A file that is dropped or pasted, as the system would bring it."""
 
 
 @pytest.fixture
@@ -119,10 +127,11 @@ async def test_what_is_written_is_seen_as_it_will_be_read_with_its_picture(
         shown = page.locator("#reads .bubble img")
         await expect(shown).to_have_attribute("alt", "offer.png")
         assert await shown.evaluate("async (image) => { await image.decode(); return image.naturalWidth; }") == 4
-        await page.get_by_role("button", name="Remove", exact=True).click()
-        await expect(shown).to_have_count(0)
-        await chosen.set_input_files({"name": "offer.png", "mimeType": "image/png", "buffer": picture(5)})
-        await expect(shown).to_have_count(1)
+        for seed, way in enumerate(("drop", "paste"), 6):
+            await page.get_by_role("button", name="Remove", exact=True).click()
+            await expect(shown).to_have_count(0)
+            await page.evaluate(BRING, [way, list(picture(seed))])
+            await expect(shown).to_have_attribute("alt", f"{way}.png")
         await page.get_by_role("button", name=re.compile("see whom it reaches")).click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("Spring")
         await expect(page.locator("#launch")).to_contain_text("Launch to 1 person")
@@ -130,6 +139,29 @@ async def test_what_is_written_is_seen_as_it_will_be_read_with_its_picture(
     report = await show_campaign(scene.runtime, scene.workspace, campaign.id)
     assert campaign.niches == ("tea",)
     assert report.content.media_sha256 is not None
+
+
+async def test_an_address_that_leads_nowhere_allowed_is_refused_at_once(
+    desk: Desk, scene: Scene, person: Person
+) -> None:
+    async with desk.open(person, expected=["status of 422"]) as page:
+        await page.goto("/campaigns/new")
+        await page.get_by_label("Picture or document", exact=True).fill("https://127.0.0.1/offer.png")
+        await page.keyboard.press("Tab")
+        await expect(page.locator("[data-trouble]")).to_be_visible()
+        await expect(page.locator("[data-have]")).to_be_hidden()
+
+
+async def test_a_large_audience_is_counted_while_one_reads_and_then_asked_about(
+    desk: Desk, scene: Scene, person: Person
+) -> None:
+    await scene.add_leads(scene.devices[0], 6_000, first=1_000)
+    campaign = await scene.draft(title="Spring", body="Hello")
+    async with desk.open(person) as page:
+        await page.goto(f"/campaigns/{campaign}")
+        await expect(page.locator("#summary .fig")).to_have_text("6,002 people get it")
+        await page.get_by_role("button", name="Launch…").click()
+        await expect(page.get_by_role("button", name="Launch to 6,002 people")).to_be_visible()
 
 
 async def test_leaving_with_something_unsaved_is_asked_about(desk: Desk, scene: Scene, person: Person) -> None:
@@ -160,7 +192,7 @@ async def test_a_test_is_sent_to_a_number_of_ones_own_and_its_life_is_seen(desk:
         life = page.locator("#test")
         await expect(life).to_contain_text("Test to +60 12-999 9999")
         await expect(life).to_contain_text(re.compile("Sent|Delivered|Read"))
-        await expect(life).not_to_have_attribute("hx-get", re.compile("."))
+        await expect(page.locator("#test-now")).not_to_have_attribute("hx-get", re.compile("."))
     assert (await fleet.show(campaign)).counts.planned == 0
     [sent] = await scene.fetch(
         "SELECT c.body FROM broadcast_messages m JOIN contents c ON c.id = m.content_id WHERE m.recipient = $1",

@@ -60,7 +60,7 @@ async def running(binary: str) -> AsyncIterator[Browser]:
 @dataclass
 class Complaints:
     """What windows said against the pages in them: errors of scripts, words against the policy (the console has them),
-    refused and failed requests, dialogs. `expected`: patterns of what a test brings about on purpose.
+    refused and failed requests, dialogs. `expected`: patterns of what is brought about on purpose.
     """
 
     expected: Sequence[str] = ()
@@ -102,13 +102,13 @@ async def window(
     width: int = 1280,
     height: int = 800,
     dark: bool = False,
-    expected: Sequence[str] | None = (),
+    complaints: Complaints | None = None,
 ) -> AsyncIterator[Page]:
     """A window of its own at the dashboard `url`, without cookies of others; addresses in it may begin with a slash.
 
-    Raises AssertionError at its end for every complaint that is not `expected`; None: whatever may be.
+    Raises AssertionError at its end for every complaint that is not expected.
     """
-    complaints = Complaints(expected or ())
+    complaints = complaints or Complaints()
     context = await browser.new_context(
         base_url=url,
         viewport={"width": width, "height": height},
@@ -130,5 +130,4 @@ async def window(
             await page.evaluate("0")  # what was said before this answer has been heard by now
     finally:
         await context.close()
-    if expected is not None:
-        complaints.check()
+    complaints.check()

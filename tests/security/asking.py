@@ -92,6 +92,7 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
 
 
 CHOICES: Mapping[str, str] = {
+    "phase": "linked",
     "action": "pause",
     "decision": "arrived",
     "process": "north:412:9ac1",
@@ -134,11 +135,13 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "month": lambda t: "2031-12",
     "niche": lambda t: f"{t.mark} first niche",
     "number": lambda t: str(t.ids["number"]),
+    "phase": lambda t: "code",
     "phone": lambda t: f"{t.number}101",
     "q": lambda t: t.mark,
     "recipient": lambda t: f"{t.number}101",
     "state": lambda t: "online",
     "status": lambda t: "running",
+    "test": lambda t: str(t.ids["message_id"]),
     "to": lambda t: f"{t.number}101",
 }
 """Words to look for: what a filter by text is asked for, so that it would find something of that workspace."""

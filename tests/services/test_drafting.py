@@ -14,6 +14,7 @@ from fleetcast.services.audience import preview_audience
 from fleetcast.services.audience_look import AudienceLook, LeadCounts
 from fleetcast.services.drafting import DraftLook, known_niches, look_at_campaign_draft, look_at_draft
 from fleetcast.services.workspaces import create_workspace
+from fleetcast.store import audience_sample
 from tests.campaign_scene import Scene
 
 
@@ -120,12 +121,28 @@ async def test_a_crowd_is_estimated_and_the_estimate_is_near(crowd: Scene, wish:
     assert found.seconds == pytest.approx(exact.audience.seconds, rel=0.2), "customers are all of one device"
 
 
+async def test_who_types_does_not_wait_for_a_slow_count_and_the_text_is_still_looked_at(
+    crowd: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audience_sample, "QUICK", timedelta(milliseconds=1))
+    found = await look(crowd, body="Hello {{ nam }}")
+    assert (found.audience, found.late) == (None, True)
+    assert [p.field for p in found.problems] == ["body"]
+
+
 async def test_few_among_many_are_counted_one_by_one(crowd: Scene) -> None:
     found = await people(crowd, niches=["vegan"], body="x")
     assert (found.is_exact, found.leads) == (True, 30)
     [device, *_] = crowd.devices
     chosen = await people(crowd, device_ids=[device], niches=["vegan", "beauty"], niche_match="all", body="x")
     assert (chosen.is_exact, chosen.recipients) == (True, 0)
+
+
+async def test_a_removed_device_has_no_share(crowd: Scene) -> None:
+    await crowd.execute("UPDATE devices SET deleted_at = fleetcast_now() WHERE id = $1", crowd.devices[0])
+    found = await people(crowd, body="x")
+    assert {s.device.id for s in found.shares} == set(crowd.devices[1:])
+    assert sum(s.n for s in found.shares) == pytest.approx(found.recipients, abs=2)
 
 
 async def test_the_shares_of_an_estimate_follow_the_leads(crowd: Scene) -> None:

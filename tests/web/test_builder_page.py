@@ -151,7 +151,7 @@ async def test_a_test_goes_out_by_itself_and_its_life_is_shown(
     assert answer.status_code == 303
     page = (await browser.get(answer.headers["Location"])).text
     assert "waits for the turn of Counter" in page
-    [life] = [a["hx-get"] for a in Page(page).attributes("section", id="test")]
+    [life] = [a["hx-get"] for a in Page(page).attributes("div", id="test-now")]
     await scene.execute(
         "UPDATE broadcast_messages SET status = 'skipped', reason = 'opt_out', ended_at = fleetcast_now()"
     )
@@ -215,5 +215,8 @@ async def test_devices_are_found_by_a_part_of_their_name_and_the_chosen_stay(
 
 async def test_a_medium_that_is_unknown_is_refused_when_it_is_stored(browser: httpx2.AsyncClient, scene: Scene) -> None:
     answer = await browser.post("/campaigns/new", data=FORM | {"media": "0" * 64})
+    assert answer.status_code == 422
+    assert "upload it first" in answer.text
+    answer = await browser.post("/campaigns/look", data=FORM | {"media": "0" * 64})
     assert answer.status_code == 422
     assert "upload it first" in answer.text

@@ -1,16 +1,23 @@
 """Every page of a workspace in which something of everything exists, and of one in which nothing does."""
 
 import re
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
+from fleetcast.api.app import PREFIX, create_api
 from fleetcast.domain.access import Role
-from fleetcast.domain.identifiers import WorkspaceId
+from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.runtime import Runtime
+from fleetcast.services.workspaces import create_workspace
+from fleetcast.web.app import create_app
 from tests.api import tenants
-from tests.security.seeding import Tenant
+from tests.api.tenants import Person
+from tests.fresh import whole_runtime
+from tests.security.seeding import Tenant, whole_workspace
 
 PAGES = (
     "/",
@@ -30,7 +37,7 @@ PAGES = (
     "/campaigns/{campaign_id}/tests/{message_id}",
     "/campaigns/{campaign_id}/edit",
     "/campaigns/{draft_id}",
-    "/campaigns/{draft_id}?trying=1&another=1&lead={lead_id}&tried={message_id}",
+    "/campaigns/{draft_id}?another=1&lead={lead_id}&tried={message_id}",
     "/campaigns/{draft_id}/summary",
     "/campaigns/{draft_id}/edit",
     "/devices",
@@ -102,6 +109,33 @@ def is_whole(answer: httpx2.Response) -> bool:
     return answer.status_code == 200 and (is_piece or text.rstrip().endswith("</html>"))
 
 
+@pytest.fixture(scope="module")
+async def opened(servers: EmbeddedServers, template: str, short_directory: Path) -> AsyncIterator[Runtime]:
+    """One for all of them: they only look."""
+    async with whole_runtime(servers, template, short_directory) as runtime:
+        yield runtime
+
+
+@pytest.fixture(scope="module")
+async def app(opened: Runtime) -> AsyncIterator[FastAPI]:
+    made = create_app(opened, (PREFIX, create_api(opened)))
+    async with made.router.lifespan_context(made):
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def shop(opened: Runtime) -> Tenant:
+    """A workspace in which something of everything exists."""
+    return await whole_workspace(opened)
+
+
+@pytest.fixture(scope="module")
+async def newcomer(opened: Runtime) -> Person:
+    """Somebody whose workspace is empty."""
+    empty = await create_workspace(opened, "Nothing yet", actor="user:tests")
+    return await tenants.person(opened, empty.id)
+
+
 @pytest.mark.parametrize("page", PAGES)
 async def test_it_is_shown(app: FastAPI, shop: Tenant, page: str) -> None:
     async with tenants.client(app, session=shop.owner.token) as client:
@@ -111,11 +145,8 @@ async def test_it_is_shown(app: FastAPI, shop: Tenant, page: str) -> None:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if "{" not in p or p == "/messages?to={number}"])
-async def test_it_says_what_to_do_where_nothing_is_yet(
-    app: FastAPI, runtime: Runtime, workspace: WorkspaceId, page: str
-) -> None:
-    person = await tenants.person(runtime, workspace)
-    async with tenants.client(app, session=person.token) as client:
+async def test_it_says_what_to_do_where_nothing_is_yet(app: FastAPI, newcomer: Person, page: str) -> None:
+    async with tenants.client(app, session=newcomer.token) as client:
         answer = await client.get(page.format(number="+60123456789"))
     assert is_whole(answer), answer.text[-2_000:]
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import httpx2
 import pytest
@@ -42,11 +42,20 @@ async def browser(app: FastAPI, keeper: Person) -> AsyncIterator[httpx2.AsyncCli
         yield opened
 
 
-async def a_sender(runtime: Runtime, name: str = "north:412:9ac1", **figures: float) -> str:
+async def a_sender(
+    runtime: Runtime, name: str = "north:412:9ac1", *, figures: Mapping[str, float] | None = None
+) -> str:
     """The row of a sender that owns all shards, as it would write it."""
     async with runtime.db.connection() as connection:
         await connection.execute("INSERT INTO nodes (id, name) VALUES ('n1', 'north') ON CONFLICT DO NOTHING")
-        await beat(connection, name, "sender", "n1", [], {"age:claims": 0.2, "memory": 58e6, "busy": 0.31} | figures)
+        await beat(
+            connection,
+            name,
+            "sender",
+            "n1",
+            [],
+            {"age:claims": 0.2, "memory": 58e6, "busy": 0.31} | dict(figures or {}),
+        )
         await shards.acquire(connection, name, None, 300, 64)
     return name
 
@@ -104,7 +113,7 @@ async def _says(browser: httpx2.AsyncClient, words: str) -> bool:
 async def test_a_shard_that_does_not_keep_time_is_named_with_its_sender(
     browser: httpx2.AsyncClient, runtime: Runtime
 ) -> None:
-    name = await a_sender(runtime, **{"waiting:23": 412, "late:23": 41.0, "waiting:4": 12, "late:4": 0.01})
+    name = await a_sender(runtime, figures={"waiting:23": 412, "late:23": 41.0, "waiting:4": 12, "late:4": 0.01})
     words = Page((await browser.get("/monitoring")).text).words
     assert "1 shard does not keep time" in words
     assert "Shard 23 Behind 0 devices, 412 messages in windows, one could have left 41 s ago" in words
@@ -125,7 +134,7 @@ async def test_a_shard_without_a_sender_says_that_its_devices_send_nothing(
 async def test_a_loop_that_is_slow_and_one_that_stands_still_are_told_apart(
     browser: httpx2.AsyncClient, app: FastAPI, runtime: Runtime
 ) -> None:
-    await a_sender(runtime, **{"age:hints": 14.0})
+    await a_sender(runtime, figures={"age:hints": 14.0})
     words = Page((await browser.get("/monitoring")).text).words
     assert "Slow, not yet standing still: hints of north:412:9ac1 (14 s)" in words
     async with runtime.db.connection() as connection:
@@ -138,7 +147,7 @@ async def test_a_loop_that_is_slow_and_one_that_stands_still_are_told_apart(
 async def test_a_rate_is_told_once_two_looks_can_tell_it(
     browser: httpx2.AsyncClient, app: FastAPI, runtime: Runtime
 ) -> None:
-    await a_sender(runtime, claims=1_000)
+    await a_sender(runtime, figures={"claims": 1_000})
     assert "measuring" in Page((await browser.get("/monitoring")).text).words
     watch = app.state.watch
     watch._seen[0] = (
@@ -146,7 +155,7 @@ async def test_a_rate_is_told_once_two_looks_can_tell_it(
         {"north:412:9ac1": {"claims": 400.0, "lateness:0.05": 0, "lateness:+Inf": 0}},
     )
     watch.forget()
-    await a_sender(runtime, claims=1_000, **{"lateness:0.05": 600, "lateness:+Inf": 602})
+    await a_sender(runtime, figures={"claims": 1_000, "lateness:0.05": 600, "lateness:+Inf": 602})
     page = Page((await browser.get("/monitoring")).text)
     assert re.search(r"Going out 1,[12]\d\d messages a minute", page.words)
     assert "≤ 50 ms" in page.words
@@ -194,7 +203,7 @@ async def test_f39_the_page_of_redis_only_looks_and_never_asks_for_all_keys(
 ) -> None:
     await HintWriter(runtime.redis, runtime.keys).write({3: [Hint(5, [(1, 0), (2, 0)])]})
 
-    async def stored() -> dict[bytes, bytes]:
+    async def stored() -> dict[bytes, bytes | None]:
         names = sorted([key async for key in runtime.redis.scan_iter(match=f"{runtime.keys.prefix}:*")])
         return {name: await runtime.redis.dump(name) for name in names}
 

@@ -90,3 +90,4 @@ def test_an_instant_is_told_by_other_clocks_where_they_differ() -> None:
     assert elsewhere(at, "Asia/Kuala_Lumpur", "America/New_York") == "12:05 UTC, 07:05 New York, where you are"
     assert elsewhere(at.replace(hour=22), "Asia/Kuala_Lumpur", "") == "22:05 on Tue UTC"
     assert elsewhere(at, "UTC", "UTC") == ""
+    assert elsewhere(at, "Asia/Kuala_Lumpur", "Etc/UTC") == "12:05 UTC", "told once"

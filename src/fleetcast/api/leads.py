@@ -175,8 +175,8 @@ async def list_leads(
     """
     asked = Asked(
         device_id=own_device(access, device_id),
-        phone=phone or "",
-        niche=niche or "",
+        phone=phone,
+        niche=niche,
         target_status=target_status,
         consent=consent,
     )

@@ -222,8 +222,10 @@ async def report_overview(request: Request, access: Caller, runtime: Open) -> Ov
 async def report_history(
     access: Caller,
     runtime: Open,
-    first: Annotated[date, Query(alias="from", description="The first day, by the workspace's clock.")],
-    last: Annotated[date, Query(alias="to", description="The last day; belongs to it.")],
+    first: Annotated[
+        date | None, Query(alias="from", description="The first day, by the workspace's clock. Without it: of seven.")
+    ] = None,
+    last: Annotated[date | None, Query(alias="to", description="The last day, included. Without it: today.")] = None,
     step: Annotated[
         Step | None, Query(description="Length of a period. Without it: as is right for so many days.")
     ] = None,

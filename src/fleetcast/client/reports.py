@@ -187,9 +187,12 @@ class Reports:
         """The workspace at a glance. Asked again after a few seconds it also knows rates."""
         return read(Overview, await self._exchange.ask("GET", "reports/overview"))
 
-    async def history(self, first: date, last: date, *, step: str | None = None) -> History:
-        """What was sent over time on these days, both included. `step`: quarter_hour, hour or day."""
-        days = {"from": first.isoformat(), "to": last.isoformat(), "step": step}
+    async def history(self, first: date | None = None, last: date | None = None, *, step: str | None = None) -> History:
+        """What was sent over time on these days, both included; the last seven if none are named.
+
+        `step`: quarter_hour, hour or day.
+        """
+        days = {"from": first and first.isoformat(), "to": last and last.isoformat(), "step": step}
         return read(History, await self._exchange.ask("GET", "reports/history", query=days))
 
     async def campaign(self, campaign_id: int) -> CampaignReport:

@@ -134,11 +134,10 @@ class LeadCounts:
 async def look_at_audience(
     connection: Connection, workspace: Workspace, wish: Wish, now: datetime, counts: LeadCounts, *, exact: bool = False
 ) -> AudienceLook:
-    """Look at an audience, in a transaction of its own. With `exact` it is counted, however long that takes.
+    """Look at an audience, in a transaction whose time is bounded. With `exact` it is counted, however long that takes.
 
     Raises Unavailable.
     """
-    await audience_sample.be_quick(connection)
     every = {d.id: d for d in await audience_sample.senders(connection, workspace.id)}
     sampled = await audience_sample.sample(connection, workspace.id, wish.audience, wish.required)
     counted: Headcount | None = None
@@ -153,7 +152,7 @@ async def look_at_audience(
     if counted is not None:
         by_device = {d: float(n) for d, n in counted.by_device.items()}
     else:
-        by_device = _shared_out(sampled, wish.audience, owned, scale)
+        by_device = _shared_out(sampled, wish.audience, {d: n for d, n in owned.items() if d in every}, scale)
     shares = _shares(by_device, wish.pace, every)
     recipients = counted.recipients if counted else round(sampled.recipients * scale)
     return AudienceLook(

@@ -14,10 +14,11 @@ from fleetcast.domain.content import ContentError, Template
 from fleetcast.domain.identifiers import CampaignId, LeadId, WorkspaceId
 from fleetcast.domain.media import StoredMedia
 from fleetcast.domain.pacing import Pace
-from fleetcast.errors import InvalidInput, InvalidInputs, NotFound
+from fleetcast.errors import InvalidInput, InvalidInputs, NotFound, Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services.audience_look import FEW, AudienceLook, LeadCounts, Wish, look_at_audience
 from fleetcast.services.campaign_fields import CampaignFields, Checked, check
+from fleetcast.services.media import is_hash, unknown_medium
 from fleetcast.store import audience_sample, campaigns, contents, leads, media, overview, workspaces
 from fleetcast.store.audience import Audience, variables_of
 from fleetcast.store.campaigns import Campaign
@@ -57,7 +58,7 @@ class DraftLook:
     """A draft as far as it is written."""
 
     audience: AudienceLook | None
-    """None: what it says of the audience cannot be read."""
+    """None: what it says of the audience cannot be read, or counting was given up."""
     reading: Reading | None
     """None: nobody is there to read it."""
     medium: StoredMedia | None
@@ -66,6 +67,8 @@ class DraftLook:
     at: datetime
     """Now."""
     problems: tuple[InvalidInput, ...]
+    late: bool = False
+    """The audience could not be counted in the time that somebody who types will wait."""
 
     def of(self, *fields: str) -> list[InvalidInput]:
         """What is wrong with these fields."""
@@ -213,14 +216,22 @@ async def _look(
     another: bool,
 ) -> DraftLook:
     found = reading = None
+    late = False
     if wish is not None:
-        found = await look_at_audience(connection, workspace, wish, now, counts, exact=exact)
-        await audience_sample.be_quick(connection)
-        who = await _reader(connection, workspace.id, wish.audience, found, lead_id, another=another)
-        if who is not None:
-            reading = await read_as(connection, workspace, who, template, wish.starts_at or now)
-    stored = await _medium(connection, workspace, medium)
-    return DraftLook(found, reading, stored, wish.starts_at if wish else None, now, tuple(problems))
+        try:
+            async with audience_sample.in_time(connection):
+                found = await look_at_audience(connection, workspace, wish, now, counts, exact=exact)
+                who = await _reader(connection, workspace.id, wish.audience, found, lead_id, another=another)
+                if who is not None:
+                    reading = await read_as(connection, workspace, who, template, wish.starts_at or now)
+        except Unavailable:
+            if exact:
+                raise
+            late = True
+    stored, wrong = await _medium(connection, workspace, medium), list(problems)
+    if stored is None and medium is not None and is_hash(medium):
+        wrong.append(unknown_medium(medium))
+    return DraftLook(found, reading, stored, wish.starts_at if wish else None, now, tuple(wrong), late)
 
 
 async def _reader(

@@ -1,7 +1,8 @@
 """Use cases of the history: what a workspace sent in each period of some days, by the clock on its wall."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from fleetcast.domain.history import Step, periods, step_for
@@ -15,6 +16,7 @@ from fleetcast.store.history import Counts
 
 __all__ = ["MOST", "Counts", "History", "Period", "Step", "history"]
 
+USUAL = timedelta(days=7)
 MOST = 1_000
 """Periods of one answer."""
 
@@ -46,38 +48,47 @@ class History:
 
 
 async def history(
-    runtime: Runtime, workspace_id: WorkspaceId, first: date, last: date, step: Step | None = None
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    first: date | None = None,
+    last: date | None = None,
+    step: Step | None = None,
 ) -> History:
-    """These days, both included. Without `step`: periods as long as is right for that many days.
+    """These days, both included: without `last` up to today, without `first` seven of them. Without `step`: periods as
+    long as is right for that many days.
 
     Raises InvalidInput for days in the wrong order, too many periods, a year that nobody means; NotFound.
     """
+    async with runtime.db.transaction() as connection:
+        workspace = await workspaces.by_id(connection, workspace_id)
+        if workspace is None:
+            raise NotFound("There is no such workspace.")
+        at = await overview.now(connection)
+        zone = ZoneInfo(workspace.time_zone)
+        last = last or at.astimezone(zone).date()
+        first = first or last - (USUAL - timedelta(days=1))
+        step = step or step_for((last - first).days + 1)
+        _check(first, last, step)
+        begins = periods(first, last, zone, step)
+        counted = await store.periods(connection, workspace_id, begins)
+        known_until = await store.looked_at(connection)
+    told = [Period(a, b, counts) for (a, b), counts in zip(pairwise(begins), counted, strict=True)]
+    begun = tuple(p for p in told if p.at <= at)
+    return History(zone.key, first, last, step, at, known_until, begun, sum((p.counts for p in begun), Counts()))
+
+
+def _check(first: date, last: date, step: Step) -> None:
     for name, day in (("from", first), ("to", last)):
         if not EARLIEST_YEAR <= day.year < LATEST_YEAR:
             raise InvalidInput(name, f"give a year from {EARLIEST_YEAR} to {LATEST_YEAR - 1}")
     if last < first:
         raise InvalidInput("to", "the last day is before the first: give it as the same day or a later one")
     days = (last - first).days + 1
-    if step is None:
-        step = step_for(days)
     most = {Step.DAY: MOST, Step.HOUR: MOST // 25, Step.QUARTER_HOUR: MOST // 100}[step]
     if days > most:
         raise InvalidInput(
             "from", f"that are {days:,} days, and in steps of {_WORDS[step]} at most {most} can be shown: choose fewer"
         )
-    async with runtime.db.transaction() as connection:
-        workspace = await workspaces.by_id(connection, workspace_id)
-        if workspace is None:
-            raise NotFound("There is no such workspace.")
-        at = await overview.now(connection)
-        begins = periods(first, last, ZoneInfo(workspace.time_zone), step)
-        counted = await store.periods(connection, workspace_id, begins)
-        known_until = await store.looked_at(connection)
-    told = [Period(*times, counts) for *times, counts in zip(begins, begins[1:], counted, strict=False)]
-    begun = tuple(p for p in told if p.at <= at)
-    return History(
-        workspace.time_zone, first, last, step, at, known_until, begun, sum((p.counts for p in begun), Counts())
-    )
 
 
 _WORDS = {Step.QUARTER_HOUR: "a quarter of an hour", Step.HOUR: "an hour", Step.DAY: "a day"}

@@ -30,9 +30,10 @@ class Asked:
     device_id: int | None = None
     text: str = ""
     """The beginning of a name, or of a number."""
-    phone: str = ""
-    """A whole number."""
-    niche: str = ""
+    phone: str | None = None
+    """A whole number; None: any."""
+    niche: str | None = None
+    """A whole name; None: any."""
     target_status: LeadStatus | None = None
     consent: Consent | None = None
     opted_out: bool | None = None
@@ -56,10 +57,10 @@ async def filter_of(runtime: Runtime, workspace_id: WorkspaceId, asked: Asked) -
     text = " ".join(asked.text.split())
     number = None
     numbers: tuple[str, ...] = ()
-    if asked.phone.strip() or _is_number(text):
+    if asked.phone is not None or _is_number(text):
         async with runtime.db.connection() as connection:
             region = await lead_merge.region(connection, workspace_id, None) or ""
-        if asked.phone.strip():
+        if asked.phone is not None:
             number = parse_phone(asked.phone, region)
         if _is_number(text):
             numbers = beginnings(text, region)
@@ -70,7 +71,7 @@ async def filter_of(runtime: Runtime, workspace_id: WorkspaceId, asked: Asked) -
         phone=number,
         numbers=numbers,
         name="" if _is_number(text) else text,
-        niche=_one_niche(asked.niche) if asked.niche.strip() else None,
+        niche=None if asked.niche is None else _one_niche(asked.niche),
         target_status=asked.target_status,
         consent=asked.consent,
         opted_out=asked.opted_out,

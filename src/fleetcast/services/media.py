@@ -47,6 +47,16 @@ def checked_source(source: Source) -> Source:
     )
 
 
+def is_hash(text: str) -> bool:
+    """Whether a source names a stored medium."""
+    return _SHA256.fullmatch(text.strip()) is not None
+
+
+def unknown_medium(sha256: str) -> InvalidInput:
+    """What is said of a hash that no medium of the workspace has."""
+    return InvalidInput(FIELD, f"there is no medium {sha256[:12]}… in this workspace; upload it first")
+
+
 async def take(runtime: Runtime, workspace_id: WorkspaceId, source: Source, *, actor: str = "system") -> str:
     """Store what a source gives, or find it; returns its SHA-256. Raises InvalidInput.
 
@@ -58,7 +68,7 @@ async def take(runtime: Runtime, workspace_id: WorkspaceId, source: Source, *, a
     if _SHA256.fullmatch(source):
         async with runtime.db.connection() as connection:
             if await media.find(connection, workspace_id, source) is None:
-                raise InvalidInput(FIELD, f"there is no medium {source[:12]}… in this workspace; upload it first")
+                raise unknown_medium(source)
         return source
     fetch = from_data_url if source[:5].lower() == "data:" else from_url
     return (await fetch(runtime, workspace_id, source, actor=actor)).sha256

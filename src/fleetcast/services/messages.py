@@ -110,7 +110,8 @@ async def list_messages(
         else:
             found = await messages.newest(connection, workspace_id, wanted, _position(after), limit + 1)
     if len(found.messages) <= limit:
-        return MessagePage(found.messages, found.reached, found.reached is not None)
+        looking = found.reached is not None and len(found.messages) < limit
+        return MessagePage(found.messages, found.reached, looking)
     last = found.messages[limit - 1]
     return MessagePage(found.messages[:limit], last.recipient if by_recipient else str(last.id))
 

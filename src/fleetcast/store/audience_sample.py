@@ -6,7 +6,8 @@ many leads there are is another question, and has an exact answer (`leads_by_dev
 suppressed or lacking is `audience`'s own text: a sample must not have rules of its own.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import asyncpg
 
 from fleetcast.domain.identifiers import CampaignId, DeviceId, LeadId, WorkspaceId
+from fleetcast.errors import Unavailable
 from fleetcast.store.audience import ADDRESSED, SUPPRESSED, WRITABLE, Audience, lacks
 from fleetcast.store.connection import Connection
 
@@ -120,6 +122,17 @@ async def be_quick(connection: Connection) -> None:
         f"SET LOCAL statement_timeout = '{QUICK // timedelta(milliseconds=1)}ms'; "
         "SET LOCAL plan_cache_mode = 'force_custom_plan'; SET LOCAL jit = 'off'"
     )
+
+
+@contextlib.asynccontextmanager
+async def in_time(connection: Connection) -> AsyncIterator[None]:
+    """Ask quickly, or give up and let the transaction go on. Raises Unavailable."""
+    try:
+        async with connection.transaction():
+            await be_quick(connection)
+            yield
+    except asyncpg.QueryCanceledError:
+        raise Unavailable("Counting took too long: try again when there is less to do.") from None
 
 
 async def sample(

@@ -104,12 +104,12 @@ def standing_line(device: Device, now: datetime, zone: str) -> str:
 def elsewhere(instant: datetime, zone: str, own: str) -> str:
     """The same instant by other clocks: `12:05 UTC`, and that of who looks, where theirs is another."""
     here = instant.astimezone(ZoneInfo(zone))
-    told: list[str] = []
+    seen, told = {here.utcoffset()}, []
     for name, word in (("UTC", "UTC"), (own, f"{own.rpartition('/')[2].replace('_', ' ')}, where you are")):
-        if name and name != zone:
-            there = instant.astimezone(ZoneInfo(name))
-            if there.utcoffset() != here.utcoffset():
-                told.append(f"{there:%H:%M}{'' if there.date() == here.date() else f' on {there:%a}'} {word}")
+        there = instant.astimezone(ZoneInfo(name)) if name else here
+        if there.utcoffset() not in seen:
+            seen.add(there.utcoffset())
+            told.append(f"{there:%H:%M}{'' if there.date() == here.date() else f' on {there:%a}'} {word}")
     return ", ".join(told)
 
 
@@ -215,9 +215,9 @@ def page(
     return HTMLResponse(text, status)
 
 
-def part(template: str, place: "Place", **facts: object) -> HTMLResponse:
+def part(template: str, place: "Place", *, status: int = 200, **facts: object) -> HTMLResponse:
     """A piece of a page, as a page that is open asks for it."""
-    return HTMLResponse(_TEMPLATES.get_template(template).render(place=place, **facts))
+    return HTMLResponse(_TEMPLATES.get_template(template).render(place=place, **facts), status)
 
 
 def _said(request: Request) -> str | None:

@@ -65,7 +65,7 @@ class Looked:
         asked = Asked(
             device_id=device,
             text=self.q,
-            niche=self.niche,
+            niche=self.niche.strip() or None,
             target_status=LeadStatus(self.standing) if self.standing in set(LeadStatus) else None,
             consent=Consent(self.consent) if self.consent in set(Consent) else None,
             opted_out={"yes": True, "no": False}.get(self.out),

@@ -37,7 +37,14 @@ async def look(
 ) -> HTMLResponse:
     """Whom does it reach as it stands, what would one of them read, and what is wrong with it?"""
     found = await look_at_form(request, here, given, chosen, another=bool(another))
-    return rendering.part("parts/draft_look.html", here, look=found, given=given, own_zone=given["own_zone"])
+    return rendering.part(
+        "parts/draft_look.html",
+        here,
+        status=422 if found.of("media") else 200,  # no typing leads there: it names what is not of this workspace
+        look=found,
+        given=given,
+        own_zone=given["own_zone"],
+    )
 
 
 @router.get("/campaigns/{campaign_id}/summary")

@@ -61,7 +61,7 @@ async def _page(
 
 
 @router.get("/devices/{device_id}/pair/now")
-async def show_code(here: Sending, device_id: ThisDevice, phase: Phase) -> HTMLResponse:
+async def show_code(here: Sending, device_id: ThisDevice, phase: Phase = "") -> HTMLResponse:
     """The code as it is now; the whole page, where it is about something else by now."""
     found = await pairing.look(here.runtime, here.workspace.id, DeviceId(device_id), with_code=True)
     if phase_of(found) != phase:

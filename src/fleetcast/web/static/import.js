@@ -9,6 +9,7 @@
   const FIELDS = { "": "leave out", phone: "Number", name: "Name", niche: "Niches", target_status: "Standing", journey: "Notes",
     time_zone: "Time zone", consent: "Consent" };
   const PIECE = 256 * 1024; // the beginning of a text is enough to show it; a workbook is read whole
+  const SHOWN = 20; // refused rows; all of them can be downloaded after the import
   let file = null;
   let mapping = {};
   let looking = null;
@@ -125,14 +126,14 @@
   part("check").addEventListener("click", () => attempt(() => send(address("/check", { consent: consent() }), ({ counts, problems }) => {
     facts(part("counts"), [["Rows", counts.rows], ["New leads", counts.added], ["Leads changed", counts.merged], ["Leads already so", counts.unchanged],
       ["Rows of one person, made one", counts.duplicates], ["Rows refused", counts.rejected]].map(([word, n]) => [word, whole(n)]));
-    part("verdict").textContent = counts.rejected ? `${whole(counts.rejected)} rows would be refused; the others go in.` : "Every row goes in.";
-    part("problems").replaceChildren(...problems.map(({ line, column, reason }) => {
+    part("verdict").textContent = counts.rejected ? `${whole(counts.rejected)} ${counts.rejected === 1 ? "row" : "rows"} would be refused; the others go in.` : "Every row goes in.";
+    part("problems").replaceChildren(...problems.slice(0, SHOWN).map(({ line, column, reason }) => {
       const row = document.createElement("tr");
       row.append(cell(line, "r num"), cell(column), cell(reason));
       return row;
     }));
     part("refused").hidden = !problems.length;
-    part("first").hidden = problems.length >= counts.rejected;
+    part("first").hidden = SHOWN >= counts.rejected;
     part("checked").hidden = false;
     part("checked").scrollIntoView({ block: "nearest" });
   })));

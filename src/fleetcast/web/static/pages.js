@@ -3,7 +3,7 @@
   "use strict";
   for (const sheet of document.querySelectorAll("[popover][data-open]")) sheet.showPopover();
   document.addEventListener("toggle", (event) => { // the first field of a sheet that opens is where one types
-    if (event.newState === "open") event.target.querySelector("[aria-invalid], input:not([type=hidden]), textarea")?.focus();
+    if (event.newState === "open" && event.target.popover) event.target.querySelector("[aria-invalid], input:not([type=hidden]), textarea")?.focus();
   }, true);
   document.addEventListener("click", (event) => { // a variable goes where the text is being written
     const button = event.target.closest("[data-insert]");
