@@ -133,14 +133,15 @@ class Session:
     async def _asked(self, query: Node) -> bool:
         if query.get("type") not in ("get", "set"):
             return False
-        leaves = query.get("xmlns") == "md" and query.child("remove-companion-device") is not None
-        if leaves:
+        if query.get("xmlns") == "md" and query.child("remove-companion-device") is not None:
             self._phone.companions.pop(self._companion.jid.device, None)
             self._world.counts["logged out by the client"] += 1
+            await self._link.farewell(answer(self._world, self._companion, query))
+            return True
         await self._link.send(answer(self._world, self._companion, query))
         if query.get("xmlns") == "passive" and query.child("active") is not None and not self._listens:
             await self._begin()
-        return leaves
+        return False
 
     async def _sent(self, message: Node) -> None:
         """A message: what becomes of it is the behaviour's to say."""
