@@ -44,6 +44,9 @@ demo: $(RUN) ## A demo broadcast to its end without a terminal; exit code 0 only
 test: $(DEV) browser ## Every test; ARGS="..." goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
+testbed: $(DEV) ## A local WhatsApp Web for client libraries, on loopback only (docs/testbed.md)
+	@$(BIN)/python -m testbed.whatsapp_web $(ARGS)
+
 screenshots: $(DEV) browser ## Pictures of every page, into build/screenshots; ARGS="--only campaign" for some
 	@$(BIN)/python -m tools.screenshots $(ARGS)
 
@@ -80,10 +83,10 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade \
 		pyproject.toml --group build -o requirements.lock --custom-compile-command "make lock" --quiet
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-		pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock \
+		pyproject.toml --group build --group dev --group testbed -c requirements.lock -o requirements-dev.lock \
 		--custom-compile-command "make lock" --quiet
 
 clean: ## Remove the virtual environment and caches (never data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help browser run demo test screenshots bench bench-growth bench-pages acceptance acceptance-chaos acceptance-fuzz check format lock clean
+.PHONY: help browser run demo test testbed screenshots bench bench-growth bench-pages acceptance acceptance-chaos acceptance-fuzz check format lock clean

@@ -62,6 +62,7 @@ LONGEST_FIRST = (
     "models/test_queue_model.py",
     "security/test_isolation.py",
     "embedded/test_servers.py",
+    "testbed/test_rotation.py",
 )
 """Below tests/; begun first, so that all processes end at about the same time. A file is one process's work."""
 

@@ -68,15 +68,20 @@ WRONG_IMPORTS = {
     "transports/base.py": "import fleetcast.transports.simulator",
     "novelty.py": '"""A module without a layer."""',
 }
+WRONG_IN_TESTBED = {
+    "whatsapp_web/jids.py": "import fleetcast.clock\nimport testbed.whatsapp_web.server\nimport pyaileys",
+}
 """One step in each wrong direction; together they break every contract."""
 
 
-def lint_imports(path: Path) -> subprocess.CompletedProcess[str]:
-    """Judge the source below `path` by the contracts in pyproject.toml."""
+def lint_imports(path: Path, beside: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Judge the source below `path`, and the testbed in `beside`, by the contracts in pyproject.toml."""
     program = Path(sys.executable).with_name("lint-imports")
     command = [str(program), "--no-cache", "--config", str(ROOT / "pyproject.toml")]
     environment = os.environ | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "300"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command, cwd=beside, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def test_imports_go_down_only_and_libraries_stay_where_they_belong() -> None:
@@ -86,11 +91,13 @@ def test_imports_go_down_only_and_libraries_stay_where_they_belong() -> None:
 
 
 def test_a_wrong_import_breaks_its_contract(tmp_path: Path) -> None:
-    shutil.copytree(SOURCE, tmp_path / "fleetcast", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, line in WRONG_IMPORTS.items():
-        path = tmp_path / "fleetcast" / name
-        path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
-    result = lint_imports(tmp_path)
+    for package, wrong in ((SOURCE, WRONG_IMPORTS), (ROOT / "testbed", WRONG_IN_TESTBED)):
+        copy = tmp_path / package.name
+        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        for name, line in wrong.items():
+            path = copy / name
+            path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+    result = lint_imports(tmp_path, beside=tmp_path)
     assert result.returncode == 1
     verdicts = re.findall(r"^(.+?) (KEPT|BROKEN)$", result.stdout, re.MULTILINE)
     assert len(verdicts) >= 12

@@ -88,7 +88,8 @@ def test_s50_every_dependency_is_locked_and_both_files_agree() -> None:
     names, dev_names = ({name for name, _ in pins} for pins in (run, dev))
     wanted = {plain(d) for d in project["project"]["dependencies"] + project["dependency-groups"]["build"]}
     assert wanted - names == set()
-    assert {plain(d) for d in project["dependency-groups"]["dev"]} - dev_names == set()
+    for group in ("dev", "testbed"):
+        assert {plain(d) for d in project["dependency-groups"][group]} - dev_names == set()
     assert run - dev == set()
 
 
