@@ -22,13 +22,14 @@ LICENCES = frozenset(
         "MIT",
         "MIT-0",
         "MIT-CMU",
-        "MPL-2.0",  # only of what builds the package
+        "MPL-2.0",  # of files that are used as they are: whatsmeow in neonize, tqdm, what builds the package
         "PSF-2.0",
     }
 )
 """Licences that go with Apache 2.0. Another one is a decision, not an upgrade."""
 SPOKEN = {
     "BSD License": "BSD-3-Clause",
+    "3-Clause BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
     "Apache Software License": "Apache-2.0",
     "ISC License (ISCL)": "ISC",
@@ -36,6 +37,8 @@ SPOKEN = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
 }
 """Words that older packages use."""
+READ = {"neonize": {"Apache-2.0", "MPL-2.0"}, "tqdm": {"MPL-2.0", "MIT"}}
+"""Of packages whose metadata say none, or say it in an old place: their licence files. neonize's library holds whatsmeow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ def test_s50_what_runs_here_is_what_is_locked() -> None:
 def licences(found: Distribution) -> set[str]:
     """The licences of which each must be allowed; of a choice, those that are."""
     told: Any = found.metadata
+    if found.name in READ:
+        return READ[found.name]
     said = told.get("License-Expression") or ""
     if not said:
         classifiers = [c.rsplit(" :: ", 1)[-1] for c in told.get_all("Classifier") or () if c.startswith("License ::")]
