@@ -38,7 +38,7 @@ SPOKEN = {
 }
 """Words that older packages use."""
 READ = {"neonize": {"Apache-2.0", "MPL-2.0"}, "tqdm": {"MPL-2.0", "MIT"}}
-"""Of packages whose metadata say none, or say it in an old place: their licence files. neonize's library holds whatsmeow."""
+"""What the licence files of packages say whose metadata do not. The library in neonize holds whatsmeow."""
 
 
 @dataclass(frozen=True, slots=True)
