@@ -64,8 +64,8 @@ async def test_f32_the_next_step_is_made_only_when_the_one_before_has_ended(scen
 
 async def test_f32_steps_of_one_day_are_never_early_and_never_together(scene: SequenceScene) -> None:
     lead = await scene.add_lead(scene.devices[0], ADA)
-    steps = ({"after": "0m", "body": "1"}, {"after": "12h", "body": "2"}, {"after": "24h", "body": "3"})
-    sequence = await scene.sequence([*steps, {"after": "36h", "body": "4"}])
+    spans = ("0m", "12h", "24h", "36h")
+    sequence = await scene.sequence([{"after": span, "body": span} for span in spans])
     await scene.enrol(sequence, lead)
     for _ in range(200):
         await Sequencer(scene.runtime).run_once()  # as often as it likes, anew each time

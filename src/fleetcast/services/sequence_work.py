@@ -54,8 +54,8 @@ __all__ = [
 ]
 
 STOP_CHUNK = 5_000
-_CAME_OF_IT = frozenset({Reason.EXPIRED, Reason.DEVICE_OFFLINE, Reason.POISON, Reason.CONTENT_CHANGED})
-"""Why a step was not sent that no retry can change: its window is over, or the row itself is at fault."""
+_CAME_OF_IT = frozenset({Reason.EXPIRED, Reason.DEVICE_OFFLINE, Reason.POISON, Reason.CONTENT_CHANGED, Reason.RESTORED})
+"""Why a step was not sent that no retry changes: its window is over, the row is at fault, or it may have gone out."""
 _STOPS = {
     Reason.OPT_OUT: StopReason.OPTED_OUT,
     Reason.LEAD_REMOVED: StopReason.LEAD_DELETED,
