@@ -191,8 +191,8 @@ GOALS: dict[str, Goal] = {
         "cores",
         0.15,
         le,
-        "CPU of scheduler, sender, PostgreSQL and Valkey in that window, less what they use while nothing is due, by its "
-        "length.",
+        "CPU of scheduler, sender, PostgreSQL and Valkey in that window, less what they use while nothing is due, by "
+        "its length.",
     ),
     "sequence_enrol_seconds": Goal(
         "s",
