@@ -10,6 +10,7 @@ import pytest
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.domain.message import Reason
 from fleetcast.engine.sequencer import Sequencer
+from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
 from tests.sequence_scene import AT_ONCE, SequenceScene
 
@@ -140,7 +141,8 @@ async def test_f21_nobody_of_another_workspace_is_enrolled_by_a_niche(scene: Seq
     await theirs.add_lead(theirs.devices[0], BEN, niches=["fitness"])
     await scene.work()
     assert await scene.states(mine) == {}
-    assert (await scene.enrol(mine, foreign)).unknown == 1
+    with pytest.raises(InvalidInput, match="there is no lead"):
+        await scene.enrol(mine, foreign)
     ours = await scene.add_lead(scene.devices[0], ADA, niches=["fitness"])
     await scene.work()
     assert [r["lead_id"] for r in await scene.fetch("SELECT lead_id FROM enrolments")] == [ours]

@@ -27,7 +27,7 @@ from fleetcast.transports.simulator.launch import SimulatorProcess
 from tests.running import until
 from tests.sequence_scene import SequenceScene
 
-LEADS, DEVICES = 10_000, 20
+LEADS, DEVICES = 10_000, 100
 SEED = 20_270_308
 BEGIN = datetime(2027, 3, 8, 6, 0, tzinfo=UTC)
 END = BEGIN + timedelta(days=31)

@@ -131,6 +131,8 @@ async def test_steps_can_be_put_into_another_order_as_long_as_it_is_that_of_thei
     await scene.enrol(sequence, await scene.add_lead(scene.devices[0], ADA))
     await scene.live(timedelta(minutes=1))
     a, b, c = await steps(scene, sequence)
+    with pytest.raises(InvalidInput, match="name each of the 3 steps"):
+        await arrange_steps(scene.runtime, scene.workspace, sequence, [a, b], actor=ACTOR)
     with pytest.raises(InvalidInput, match="let some time pass"):
         await arrange_steps(scene.runtime, scene.workspace, sequence, [b, a, c], actor=ACTOR)
     after = await arrange_steps(scene.runtime, scene.workspace, sequence, [a, c, b], actor=ACTOR)

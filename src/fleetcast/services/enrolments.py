@@ -17,7 +17,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.services import paging
 from fleetcast.services.sequence_work import come_in
 from fleetcast.services.sequences import get_sequence, subject
-from fleetcast.store import audit, enrolling, enrolments, sequence_steps, workspaces
+from fleetcast.store import audit, enrolling, enrolments, leads, sequence_steps, workspaces
 from fleetcast.store.audience import KEYED, SHARE_SUPPRESSIONS
 from fleetcast.store.enrolling import Run
 from fleetcast.store.enrolments import Enrolment, StepMessage, Wanted
@@ -135,7 +135,8 @@ async def enrol_people(
 ) -> Enrolled:
     """Enrol people by name: leads, or numbers of leads. Who is in it already stays where they are.
 
-    Raises InvalidInputs for numbers that cannot be read (`phones[3]`), Conflict unless the sequence is active or
+    Raises InvalidInput for leads that are not there, InvalidInputs for numbers that cannot be read (`phones[3]`),
+    Conflict unless the sequence is active or
     paused.
     """
     asked = len(lead_ids) + len(phones)
@@ -150,6 +151,8 @@ async def enrol_people(
         await connection.execute(SHARE_SUPPRESSIONS, workspace_id)
         sequence = await get_sequence(connection, workspace_id, sequence_id, lock=True)
         _refuse_idle(sequence, or_paused=True)
+        if strange := sorted(set(lead_ids) - await leads.existing(connection, workspace_id, lead_ids)):
+            raise InvalidInput("lead_ids", f"there is no lead {strange[0]} in this workspace")
         found = await enrolling.named(connection, workspace_id, sequence_id, lead_ids=lead_ids, phones=numbers)
         fit = [n.candidate for n in found if n.writable and not n.is_in and (again or not n.was_in)]
         came = await come_in(connection, sequence, fit, EnrolmentSource.PERSON)
@@ -194,12 +197,15 @@ async def page_of_enrolments(
     after: str | None = None,
     limit: int = 50,
 ) -> tuple[list[Enrolment], str | None]:
-    """Who is or was in a sequence, newest first, and where the next page begins. Raises NotFound, InvalidInput."""
+    """Who is or was in a sequence, newest first, and where the next page begins. With a filter besides the state a page
+    may have fewer than `limit` although others follow. Raises NotFound, InvalidInput.
+    """
     before = paging.position(after, paging.LAST_ID)
     async with runtime.db.connection() as connection:
         await get_sequence(connection, workspace_id, sequence_id)
         found = await enrolments.page(connection, workspace_id, sequence_id, wanted, before, limit + 1)
-    return paging.cut(found, limit, lambda each: each.id)
+    some, following = paging.cut(found.enrolments, limit, lambda each: each.id)
+    return some, str(found.reached) if following is None and found.reached is not None else following
 
 
 async def enrolments_of_person(
@@ -244,15 +250,16 @@ async def stop_enrolments(
 ) -> int:
     """Take people out of a sequence; how many were in it. What is on its way to them at this moment arrives.
 
-    Raises NotFound, InvalidInput for more than can be named at once.
+    Raises NotFound, InvalidInput for one that is not in it, and for more than can be named at once.
     """
     if not 1 <= len(enrolment_ids) <= MOST_AT_ONCE:
-        raise InvalidInput("enrolments", f"name 1 to {MOST_AT_ONCE:,} of them, not {len(enrolment_ids):,}")
+        raise InvalidInput("enrolment_ids", f"name 1 to {MOST_AT_ONCE:,} of them, not {len(enrolment_ids):,}")
+    wanted = sorted(set(enrolment_ids))
     async with runtime.db.transaction() as connection:
         await get_sequence(connection, workspace_id, sequence_id)
-        stopped = await enrolments.stop_some(
-            connection, workspace_id, sequence_id, sorted(set(enrolment_ids)), StopReason.BY_PERSON
-        )
+        if strange := sorted(set(wanted) - await enrolments.existing(connection, workspace_id, sequence_id, wanted)):
+            raise InvalidInput("enrolment_ids", f"there is no enrolment {strange[0]} in this sequence")
+        stopped = await enrolments.stop_some(connection, workspace_id, sequence_id, wanted, StopReason.BY_PERSON)
         facts = {"asked": len(enrolment_ids), "stopped": stopped}
         await audit.record(connection, workspace_id, actor, "sequence.stop", subject(sequence_id), after=facts)
     await runtime.nudges.sequences(sequence_id)

@@ -72,7 +72,7 @@ async def add_step(
         assert checked.template is not None
         place = len(held) if before is None else next((n for n, s in enumerate(held) if s.id == before), None)
         if place is None:
-            raise InvalidInput("before", f"there is no step {before} in this sequence")
+            raise InvalidInput("before_step_id", f"there is no step {before} in this sequence")
         check_timeline([s.timing for s in held[:place]] + [checked.timing] + [s.timing for s in held[place:]])
         content_id = await contents.insert(connection, workspace_id, fields["body"], checked.template.required, sha256)
         made = await sequence_steps.insert(
@@ -134,7 +134,7 @@ async def arrange_steps(
     async with runtime.db.transaction() as connection:
         held = {s.id: s for s in await _locked_steps(connection, workspace_id, sequence_id)}
         if sorted(order) != sorted(held):
-            raise InvalidInput("steps", f"name each of the {len(held)} steps once")
+            raise InvalidInput("step_ids", f"name each of the {len(held)} steps once")
         check_timeline([held[step_id].timing for step_id in order])
         if list(order) != list(held):
             await sequence_steps.arrange(connection, workspace_id, sequence_id, order)

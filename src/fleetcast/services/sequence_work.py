@@ -9,7 +9,9 @@ from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import structlog
 
 from fleetcast.domain.identifiers import EnrolmentId, SequenceId, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Reason
@@ -53,6 +55,8 @@ __all__ = [
     "take_run_step",
 ]
 
+log = structlog.get_logger()
+
 STOP_CHUNK = 5_000
 _CAME_OF_IT = frozenset({Reason.EXPIRED, Reason.DEVICE_OFFLINE, Reason.POISON, Reason.CONTENT_CHANGED, Reason.RESTORED})
 """Why a step was not sent that no retry changes: its window is over, the row is at fault, or it may have gone out."""
@@ -66,7 +70,11 @@ _STOPS = {
 
 @lru_cache(maxsize=1024)
 def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # this machine's list of zones is another one's
+        log.warning("a time zone is not known on this machine: UTC holds in its place", zone=name)
+        return ZoneInfo("UTC")
 
 
 # -- what is due

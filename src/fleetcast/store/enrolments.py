@@ -82,35 +82,61 @@ class Wanted:
     stop_reason: StopReason | None = None
 
 
-# Each state lies in the order of the numbers; so does each part of a page of all three.
+LOOK = 2_000
+"""Enrolments of each state that a page with a further filter looks at."""
+
+# Each state lies in the order of the numbers; so does each part of a page of all three. $4 the lowest number that is
+# looked at.
 _PAGE = f"""{_SELECT} WHERE e.id IN (
   SELECT x.id FROM unnest(enum_range(NULL::enrolment_state)) AS k (state) CROSS JOIN LATERAL (
-    SELECT p.id FROM enrolments p WHERE p.sequence_id = $2 AND p.state = k.state AND p.id < $3
-      AND ($6::bigint IS NULL OR p.device_id = $6) AND ($8::text IS NULL OR p.stop_reason = $8)
-      AND ($7::bigint IS NULL OR CASE WHEN p.state = 'active' THEN p.step_id ELSE p.done_step_id END = $7)
-    ORDER BY p.id DESC LIMIT $4) x
-  WHERE $5::text IS NULL OR k.state = $5::text::enrolment_state)
-AND e.workspace_id = $1 ORDER BY e.id DESC LIMIT $4"""
+    SELECT p.id FROM enrolments p WHERE p.sequence_id = $2 AND p.state = k.state AND p.id < $3 AND p.id >= $4
+      AND ($7::bigint IS NULL OR p.device_id = $7) AND ($9::text IS NULL OR p.stop_reason = $9)
+      AND ($8::bigint IS NULL OR CASE WHEN p.state = 'active' THEN p.step_id ELSE p.done_step_id END = $8)
+    ORDER BY p.id DESC LIMIT $5) x
+  WHERE $6::text IS NULL OR k.state = $6::text::enrolment_state)
+AND e.workspace_id = $1 ORDER BY e.id DESC LIMIT $5"""
+
+_FLOOR = """
+SELECT max(low) FROM unnest(enum_range(NULL::enrolment_state)) AS k (state) CROSS JOIN LATERAL (
+  SELECT min(id) AS low FROM (
+    SELECT p.id FROM enrolments p WHERE p.sequence_id = $1 AND p.state = k.state AND p.id < $2
+    ORDER BY p.id DESC LIMIT $4) x HAVING count(*) = $4) z
+WHERE $3::text IS NULL OR k.state = $3::text::enrolment_state"""
 
 _OF_PERSON = f"""{_SELECT} WHERE e.workspace_id = $1 AND e.recipient = $2 AND e.id < $3 ORDER BY e.id DESC LIMIT $4"""
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of enrolments."""
+
+    enrolments: list[Enrolment]
+    reached: int | None
+    """Where looking for them ended although there may be more; None: it did not, or there was no room for more."""
+
+
 async def page(
     connection: Connection, workspace_id: WorkspaceId, sequence_id: SequenceId, wanted: Wanted, before: int, limit: int
-) -> list[Enrolment]:
-    """A sequence's enrolments, newest first, those with an id below `before`."""
+) -> Listed:
+    """A sequence's enrolments, newest first, those with an id below `before`. With a filter besides the state a page
+    looks at so many, and says where it stopped.
+    """
+    floor = None
+    if (wanted.device_id, wanted.step_id, wanted.stop_reason) != (None, None, None):
+        floor = await connection.fetchval(_FLOOR, sequence_id, before, wanted.state, LOOK)
     rows = await connection.fetch(
         _PAGE,
         workspace_id,
         sequence_id,
         before,
+        floor or 0,
         limit,
         wanted.state,
         wanted.device_id,
         wanted.step_id,
         wanted.stop_reason,
     )
-    return [_enrolment(r) for r in rows]
+    return Listed([_enrolment(r) for r in rows], floor if len(rows) < limit else None)
 
 
 async def of_person(
@@ -124,6 +150,19 @@ async def get(connection: Connection, workspace_id: WorkspaceId, enrolment_id: E
     """One enrolment of the workspace."""
     row = await connection.fetchrow(f"{_SELECT} WHERE e.workspace_id = $1 AND e.id = $2", workspace_id, enrolment_id)
     return _enrolment(row) if row else None
+
+
+async def existing(
+    connection: Connection, workspace_id: WorkspaceId, sequence_id: SequenceId, ids: Sequence[EnrolmentId]
+) -> set[EnrolmentId]:
+    """Those of these enrolments that are of the sequence."""
+    rows = await connection.fetch(
+        "SELECT id FROM enrolments WHERE workspace_id = $1 AND sequence_id = $2 AND id = ANY ($3::bigint[])",
+        workspace_id,
+        sequence_id,
+        ids,
+    )
+    return {EnrolmentId(r["id"]) for r in rows}
 
 
 @dataclass(frozen=True, slots=True)

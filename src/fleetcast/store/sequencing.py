@@ -57,7 +57,11 @@ SELECT q.workspace_id, q.id FROM sequences q WHERE q.status = 'active' AND EXIST
 _TAKE = f"SELECT {COLUMNS} FROM sequences q WHERE q.id = $1 AND q.status = 'active' FOR NO KEY UPDATE SKIP LOCKED"
 _TAKE_CHANGED = f"""SELECT {COLUMNS} FROM sequences q WHERE q.id = $1 AND q.retime_cursor IS NOT NULL
 FOR NO KEY UPDATE SKIP LOCKED"""
-_DUE = f"{_WAITING} AND e.due_at <= fleetcast_now() ORDER BY e.due_at, e.id LIMIT $2 FOR NO KEY UPDATE OF e"
+# The longest due, locked in the order of their ids like everything.
+_DUE = f"""{_WAITING} AND e.due_at <= fleetcast_now() AND e.id IN (
+  SELECT d.id FROM enrolments d WHERE d.sequence_id = $1 AND d.due_at <= fleetcast_now()
+  ORDER BY d.due_at, d.id LIMIT $2)
+ORDER BY e.id FOR NO KEY UPDATE OF e"""
 _PLACED_BEFORE = f"""{_WAITING} AND e.id = ANY ($2::bigint[]) AND e.message_id IS NULL AND e.revision < $3
 ORDER BY e.id FOR NO KEY UPDATE OF e"""
 _WALK = "SELECT id FROM enrolments WHERE sequence_id = $1 AND state = 'active' AND id > $2 ORDER BY id LIMIT $3"
@@ -214,7 +218,7 @@ async def take(connection: Connection, sequence_id: SequenceId) -> Sequence | No
 
 
 async def due(connection: Connection, sequence_id: SequenceId) -> list[Waiting]:
-    """Who is due in a sequence, the longest first."""
+    """Who is due in a sequence, those that are so for longest."""
     return [Waiting(*row) for row in await connection.fetch(_DUE, sequence_id, CHUNK)]
 
 

@@ -162,11 +162,12 @@ CREATE TABLE lead_news (
   converted boolean NOT NULL -- their standing changed
 )""",
     "CREATE INDEX lead_news_workspace ON lead_news (workspace_id, id)",
-    # Empty columns behind the last one take no room, and the default makes no row anew.
+    # Empty columns behind the last one take no room, and what is there needs no look: no row has a sequence yet.
     """
 ALTER TABLE broadcast_messages ADD COLUMN sequence_id bigint, ADD COLUMN enrolment_id bigint, ADD COLUMN step_id bigint,
-  ADD CHECK ((sequence_id IS NULL) = (enrolment_id IS NULL) AND (sequence_id IS NULL) = (step_id IS NULL)),
-  ADD FOREIGN KEY (workspace_id, sequence_id, enrolment_id) REFERENCES enrolments (workspace_id, sequence_id, id)""",
+  ADD CHECK ((sequence_id IS NULL) = (enrolment_id IS NULL) AND (sequence_id IS NULL) = (step_id IS NULL)) NOT VALID,
+  ADD FOREIGN KEY (workspace_id, sequence_id, enrolment_id) REFERENCES enrolments (workspace_id, sequence_id, id)
+    NOT VALID""",
     """
 CREATE FUNCTION tally_step() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
