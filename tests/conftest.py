@@ -58,6 +58,7 @@ LONGEST_FIRST = (
     "security/test_table_logs.py",
     "cli/test_demo.py",
     "cli/test_up.py",
+    "engine/test_virtual_month.py",
     "engine/test_sending.py",
     "models/test_queue_model.py",
     "security/test_isolation.py",

@@ -32,6 +32,8 @@ SEED = 20_270_308
 BEGIN = datetime(2027, 3, 8, 6, 0, tzinfo=UTC)
 END = BEGIN + timedelta(days=31)
 LATE_BY = timedelta(hours=12)
+TOGETHER = timedelta(minutes=25)
+"""What falls due within it is sent in one go; so late may a step be without anything being wrong."""
 ZONES = ("America/New_York", "Australia/Sydney", "Asia/Kuala_Lumpur")
 """Summer time begins on 14 March in the first and ends on 4 April in the second."""
 COURSES: tuple[tuple[StepFields, ...], ...] = (
@@ -105,17 +107,14 @@ class Month:
         async with asyncio.timeout(240):
             while not await self.has_settled():
                 await self.scene.runtime.nudges.sequences()
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.2)
 
     async def live_to(self, end: datetime) -> None:
         """Go from due moment to due moment until then."""
         while (now := await self.scene.now()) < end:
             await self.settle()
             due = await self.scene.value("SELECT min(due_at) FROM enrolments WHERE due_at > fleetcast_now()")
-            # What is due within minutes is sent in one go: none of it is late by more than those.
-            await self.scene.move(
-                min(end - now, max(due - now, timedelta()) + timedelta(minutes=10) if due else end - now)
-            )
+            await self.scene.move(min(end - now, max(due - now, timedelta()) + TOGETHER if due else end - now))
         await self.settle()
 
 
@@ -282,13 +281,13 @@ def check_step(month: Month, row: Row, due: datetime, after: datetime) -> None:
         assert due <= row["started"] <= due + LATE_BY, said
         is_free = not any(begin < due + timedelta(hours=2) and due < end for begin, end in away(month, row))
         if is_free:
-            assert row["started"] <= max(due, after + timedelta(hours=1)) + timedelta(minutes=40), said
+            assert row["started"] <= max(due, after + timedelta(hours=1)) + TOGETHER + timedelta(minutes=10), said
         return
     assert (row["status"], row["reason"]) in (("skipped", "expired"), ("skipped", "device_offline")), said
     there = LATE_BY
     for begin, end in away(month, row):
         there -= max(min(end, due + LATE_BY) - max(begin, due), timedelta())
-    assert there <= timedelta(minutes=40), said
+    assert there <= TOGETHER + timedelta(minutes=10), said
 
 
 def away(month: Month, row: Row) -> list[Span]:
