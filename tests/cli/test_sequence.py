@@ -32,7 +32,7 @@ def test_a_sequence_from_its_first_step_to_its_end(command: Command, database_ur
     text = tmp_path / "text.txt"
     text.write_text("\ufeffHow did it go?", encoding="utf-8")
     assert command("sequence", "activate", "Welcome", "--even-offline").code == 2
-    assert "Step 1 comes 0m after" in command("sequence", "add-step", "Welcome", "--after", "0m", "--body", "Hi").out
+    assert "Step 1 comes at once" in command("sequence", "add-step", "Welcome", "--after", "0m", "--body", "Hi").out
     step = ("sequence", "add-step", "Welcome", "--day", "1")
     assert command(*step, "--time", "09:00", "--body-file", str(text)).code == 0
     refused = command(*step, "--time", "08:00", "--body", "Too early", "--json")

@@ -12,6 +12,7 @@ from fleetcast.cli.sequence_output import show_people
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
 from fleetcast.domain.identifiers import EnrolmentId, SequenceId, WorkspaceId
 from fleetcast.domain.sequence import EnrolmentState
+from fleetcast.domain.timeline import in_words
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
 from fleetcast.services import enrolments, sequences
@@ -156,7 +157,7 @@ def show(
         [
             (
                 s.step.place,
-                str(s.step.timing),
+                in_words(s.step.timing, s.step.place),
                 s.message.status if s.message else "-",
                 local_time(s.at, where.time_zone),
             )

@@ -16,6 +16,7 @@ from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runt
 from fleetcast.domain.campaign import NicheMatch, TargetStatus
 from fleetcast.domain.identifiers import SequenceId, StepId, WorkspaceId
 from fleetcast.domain.sequence import FailureRule
+from fleetcast.domain.timeline import in_words
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
 from fleetcast.services import enrolments, sequence_actions, sequence_steps, sequences
@@ -233,7 +234,7 @@ def add_step(
     if as_json:
         emit_json(made)
     else:
-        say(f"Step {made.place} comes {made.timing}.")
+        say(f"Step {made.place} comes {in_words(made.timing, made.place)}.")
 
 
 @app.command("edit-step")
@@ -267,7 +268,7 @@ def edit_step(
     if as_json:
         emit_json(after_it)
     else:
-        say(f"Step {after_it.place} comes {after_it.timing}.")
+        say(f"Step {after_it.place} comes {in_words(after_it.timing, after_it.place)}.")
 
 
 @app.command("delete-step")

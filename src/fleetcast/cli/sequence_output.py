@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from fleetcast.cli.output import local_time, number, say, table
 from fleetcast.domain.schedule import write_deadline
+from fleetcast.domain.timeline import in_words
 from fleetcast.services.enrolments import Enrolment
 from fleetcast.services.sequence_reports import Funnel, SequenceReport
 from fleetcast.services.sequences import SequenceShown
@@ -33,7 +34,12 @@ def show_sequence(shown: SequenceShown, zone: str) -> None:
     )
     say("")
     rows = [
-        (step.place, str(step.timing), number(shown.at_step[step.id]), step.content.body.split("\n")[0][:60])
+        (
+            step.place,
+            in_words(step.timing, step.place),
+            number(shown.at_step[step.id]),
+            step.content.body.split("\n")[0][:60],
+        )
         for step in shown.steps
     ]
     if rows:

@@ -51,6 +51,13 @@ class After:
 Timing = At | After
 
 
+def in_words(timing: Timing, place: int) -> str:
+    """When a step comes, by its place from 1: the first one follows no other."""
+    if place > 1 or isinstance(timing, At):
+        return str(timing)
+    return f"{write_span(timing.span)} after the enrolment" if timing.span else "at once"
+
+
 @dataclass(frozen=True, slots=True)
 class TimelineStep:
     """A step as far as time is concerned."""

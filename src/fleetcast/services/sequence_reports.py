@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fleetcast.domain.identifiers import DeviceId, SequenceId, StepId, WorkspaceId
+from fleetcast.domain.timeline import in_words
 from fleetcast.errors import NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.store import devices, sequence_steps, sequence_tallies, sequences
@@ -146,7 +147,8 @@ async def report_sequence(runtime: Runtime, workspace_id: WorkspaceId, sequence_
     return SequenceReport(
         funnel_of(tallies),
         tuple(
-            StepReport(s.id, s.place, str(s.timing), funnel_of(t for t in tallies if t.step_id == s.id)) for s in steps
+            StepReport(s.id, s.place, in_words(s.timing, s.place), funnel_of(t for t in tallies if t.step_id == s.id))
+            for s in steps
         ),
         people_of(t for t in tallies if t.step_id is None),
         tuple(reports),
