@@ -53,21 +53,27 @@ def pytest_configure() -> None:
 
 
 LONGEST_FIRST = (
-    "api/test_fuzz.py",
-    "chaos/test_crash_table_scheduler.py",
-    "chaos/test_crash_table_takeover.py",
-    "chaos/test_servers.py",
     "chaos/test_crash_table_sender.py",
+    "chaos/test_crash_table_scheduler.py",
+    "chaos/test_servers.py",
     "chaos/test_kills.py",
     "browser/test_pages.py",
+    "chaos/test_crash_table_takeover.py",
     "bench/test_bench.py",
-    "security/test_table_logs.py",
-    "cli/test_demo.py",
-    "cli/test_up.py",
+    "api/test_fuzz.py",
     "engine/test_sending.py",
-    "models/test_queue_model.py",
+    "security/test_table_logs.py",
+    "cli/test_up.py",
+    "cli/test_demo.py",
     "security/test_isolation.py",
+    "models/test_queue_model.py",
+    "engine/test_leases.py",
     "embedded/test_servers.py",
+    "browser/test_windows.py",
+    "browser/test_chart.py",
+    "chaos/test_nodes.py",
+    "docs/test_api_guide.py",
+    "security/test_table_fairness.py",
     "testbed/test_rotation.py",
 )
 """Below tests/; begun first, so that all processes end at about the same time. A file is one process's work."""
@@ -81,9 +87,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays to the end: nobody need look through it for garbage again and again."""
+    """What was imported and collected stays to the end: nobody need look through it for garbage, nor for the little
+    that a test leaves as often as in a program that runs for weeks.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
