@@ -557,8 +557,7 @@ async def test_each_request_of_this_walk_is_one_that_its_owner_may_make(stage: S
         async with tenants.client(stage.app, session=of.owner.token, workspace=of.workspace) as client:
             return await asking.request(way, of).send(client)
 
-    wrong = []
-    changed = await whole_workspace(stage.runtime)
+    wrong, changed = [], await whole_workspace(stage.runtime)
     for way in closed(stage):
         if way.path in STREAMS:
             continue
