@@ -91,7 +91,7 @@ FULL = Scale(
     state=Large(3_000, 1_000_000, 10_000_000, 300),
     asked=40,
     sequence_people=1_000_000,
-    sequence_window=180,
+    sequence_window=120,
     sequence_act=100_000,
 )
 QUICK = Scale(
