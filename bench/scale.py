@@ -91,7 +91,7 @@ FULL = Scale(
     state=Large(3_000, 1_000_000, 10_000_000, 300),
     asked=40,
     sequence_people=1_000_000,
-    sequence_window=180,
+    sequence_window=120,
     sequence_act=100_000,
 )
 QUICK = Scale(
@@ -139,7 +139,7 @@ TINY = Scale(
     growth=((500, 40), (1_000, 40)),
     growth_deleted=(1_000, 40),
     state=Large(40, 2_000, 8_000, 12),
-    asked=2,
+    asked=1,
     sequence_people=2_000,
     sequence_window=3,
     sequence_act=500,

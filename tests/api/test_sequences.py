@@ -52,7 +52,7 @@ async def test_a_sequence_from_draft_to_report(api: httpx2.AsyncClient, scene: S
     sequence = await made(api, late_by="36h", on_failure="retry", auto_enrol=True)
     path = f"sequences/{sequence['id']}"
     assert (sequence["status"], sequence["late_by"], sequence["people"]["enrolled"]) == ("draft", "36h", 0)
-    coming = (await api.get(f"{path}/steps/preview")).json()["items"]
+    coming = (await api.get(f"{path}/preview")).json()["items"]
     assert [c["place"] for c in coming] == [1, 2]
     assert (await api.get(f"{path}/existing")).json() == {"people": 3}
 
@@ -157,10 +157,10 @@ async def test_steps_out_of_order_are_refused_by_their_place(api: httpx2.AsyncCl
     early = await api.post(path, json={"day": 0, "time": "09:00", "body": "x"})
     assert (early.status_code, fields_of(early)) == (422, ["steps[2]"])
     first, second = (s["id"] for s in (await api.get(f"sequences/{sequence['id']}")).json()["steps"])
-    assert (await api.put(f"{path}/order", json={"step_ids": [first]})).status_code == 422
-    swapped = await api.put(f"{path}/order", json={"step_ids": [second, first]})
+    assert (await api.put(f"{path.removesuffix('/steps')}/order", json={"step_ids": [first]})).status_code == 422
+    swapped = await api.put(f"{path.removesuffix('/steps')}/order", json={"step_ids": [second, first]})
     assert fields_of(swapped) == ["steps[1]"]
-    same = await api.put(f"{path}/order", json={"step_ids": [first, second]})
+    same = await api.put(f"{path.removesuffix('/steps')}/order", json={"step_ids": [first, second]})
     assert [s["id"] for s in same.json()["items"]] == [first, second]
 
 

@@ -169,6 +169,7 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "phase": lambda t: "code",
     "phone": lambda t: f"{t.number}101",
     "q": lambda t: t.mark,
+    "reason": lambda t: "unconfirmed",
     "recipient": lambda t: f"{t.number}101",
     "state": lambda t: "online",
     "stop_reason": lambda t: "replied",

@@ -126,7 +126,7 @@ async def add_step(sequence_id: Id, new: NewStep, access: Caller, runtime: Open,
     return SequenceStep.of(made)
 
 
-@router.get("/sequences/{sequence_id}/steps/preview", **needs(Scope.READ))
+@router.get("/sequences/{sequence_id}/preview", **needs(Scope.READ))
 async def preview_steps(
     sequence_id: Id,
     access: Caller,
@@ -156,7 +156,7 @@ async def preview_steps(
     )
 
 
-@router.put("/sequences/{sequence_id}/steps/order", **needs(Scope.SEND))
+@router.put("/sequences/{sequence_id}/order", **needs(Scope.SEND))
 async def arrange_steps(sequence_id: Id, order: Order, access: Caller, runtime: Open) -> Steps:
     """Put the steps into another order. Each keeps its time, so it must still be the order of their moments."""
     after = await sequence_steps.arrange_steps(

@@ -273,7 +273,7 @@ class Sequences:
     async def arrange_steps(self, sequence_id: int, step_ids: Sequence[int]) -> tuple[SequenceStep, ...]:
         """Put the steps into another order."""
         told = await self._exchange.ask(
-            "PUT", "sequences/{sequence_id}/steps/order", content={"step_ids": step_ids}, sequence_id=sequence_id
+            "PUT", "sequences/{sequence_id}/order", content={"step_ids": step_ids}, sequence_id=sequence_id
         )
         return read(Steps, told).items
 
@@ -291,7 +291,7 @@ class Sequences:
     async def preview(self, sequence_id: int, *, lead_id: int | None = None) -> tuple[ComingStep, ...]:
         """When each step would come to somebody who is enrolled now, and what a lead would read."""
         told = await self._exchange.ask(
-            "GET", "sequences/{sequence_id}/steps/preview", query={"lead_id": lead_id}, sequence_id=sequence_id
+            "GET", "sequences/{sequence_id}/preview", query={"lead_id": lead_id}, sequence_id=sequence_id
         )
         return read(ComingSteps, told).items
 

@@ -18,11 +18,12 @@ from fleetcast.services import paging
 from fleetcast.services.sequence_work import come_in
 from fleetcast.services.sequences import get_sequence, subject
 from fleetcast.store import audit, enrolling, enrolments, leads, sequence_steps, workspaces
-from fleetcast.store.audience import KEYED, SHARE_SUPPRESSIONS
+from fleetcast.store.audience import SHARE_SUPPRESSIONS
 from fleetcast.store.enrolling import Run
 from fleetcast.store.enrolments import Enrolment, StepMessage, Wanted
 from fleetcast.store.sequence_steps import Step
 from fleetcast.store.sequences import Sequence
+from fleetcast.store.sequencing import BY_KEY
 
 __all__ = [
     "MOST_AT_ONCE",
@@ -143,7 +144,7 @@ async def enrol_people(
     if not 1 <= asked <= MOST_AT_ONCE:
         raise InvalidInput("phones", f"name 1 to {MOST_AT_ONCE:,} people, not {asked:,}")
     async with runtime.db.transaction() as connection:
-        await connection.execute(KEYED)
+        await connection.execute(BY_KEY)
         workspace = await workspaces.by_id(connection, workspace_id)
         if workspace is None:
             raise NotFound(f"There is no workspace {workspace_id}.")

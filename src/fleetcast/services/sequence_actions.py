@@ -52,12 +52,12 @@ async def activate_sequence(
         sequence = await get_sequence(connection, workspace_id, sequence_id, lock=True)
         _only(sequence, _S.DRAFT, "only a draft can be activated")
         await _check(connection, sequence)
-        if not even_offline or enrol_existing is not None:
+        people = 0
+        if enrol_existing is not None:
             people = await enrolling.count(connection, sequence)
-            if enrol_existing is not None:
-                refuse_more(people, enrol_existing)
-            if not even_offline:
-                await _refuse_offline(connection, sequence, people)
+            refuse_more(people, enrol_existing)
+        if not even_offline and not await devices.ready(connection, workspace_id, [], 1):
+            await _refuse_offline(connection, sequence)
         after = await _move(connection, sequence, "activate", actor)
         if enrol_existing is not None:
             await enrolling.start_run(
@@ -139,9 +139,8 @@ async def _check(connection: Connection, sequence: Sequence) -> None:
         raise InvalidInputs(problems)
 
 
-async def _refuse_offline(connection: Connection, sequence: Sequence, people: int) -> None:
-    if await devices.ready(connection, sequence.workspace_id, [], 1):
-        return
+async def _refuse_offline(connection: Connection, sequence: Sequence) -> None:
+    people = await enrolling.count(connection, sequence)
     there = await fleet.count(connection, sequence.workspace_id, DeviceFilter())
     who = "1 lead fits" if people == 1 else f"{people:,} leads fit"
     raise Conflict(

@@ -87,14 +87,15 @@ LOOK = 2_000
 
 # Each state lies in the order of the numbers; so does each part of a page of all three. $4 the lowest number that is
 # looked at.
-_PAGE = f"""{_SELECT} WHERE e.id IN (
+_PAGE = f"""
+WITH found AS MATERIALIZED (
   SELECT x.id FROM unnest(enum_range(NULL::enrolment_state)) AS k (state) CROSS JOIN LATERAL (
     SELECT p.id FROM enrolments p WHERE p.sequence_id = $2 AND p.state = k.state AND p.id < $3 AND p.id >= $4
       AND ($7::bigint IS NULL OR p.device_id = $7) AND ($9::text IS NULL OR p.stop_reason = $9)
       AND ($8::bigint IS NULL OR CASE WHEN p.state = 'active' THEN p.step_id ELSE p.done_step_id END = $8)
     ORDER BY p.id DESC LIMIT $5) x
   WHERE $6::text IS NULL OR k.state = $6::text::enrolment_state)
-AND e.workspace_id = $1 ORDER BY e.id DESC LIMIT $5"""
+{_SELECT} JOIN found ON found.id = e.id WHERE e.workspace_id = $1 ORDER BY e.id DESC LIMIT $5"""
 
 _FLOOR = """
 SELECT max(low) FROM unnest(enum_range(NULL::enrolment_state)) AS k (state) CROSS JOIN LATERAL (
@@ -213,8 +214,8 @@ _STOP_LEADS = _stop(
 )
 _STOP_SOME = _stop("enrolments e WHERE e.workspace_id = $1 AND e.sequence_id = $2 AND e.id = ANY ($4::bigint[])", "$3")
 _STOP_FIRST = _stop(
-    "enrolments e WHERE e.id IN (SELECT p.id FROM enrolments p WHERE p.sequence_id = $2 AND p.state = 'active' "
-    "ORDER BY p.id LIMIT $4) AND e.workspace_id = $1",
+    "(SELECT p.id FROM enrolments p WHERE p.sequence_id = $2 AND p.state = 'active' ORDER BY p.id LIMIT $4) first "
+    "JOIN enrolments e ON e.id = first.id WHERE e.workspace_id = $1",
     "$3",
 )
 # Their standing has changed to one that the sequence is not for.

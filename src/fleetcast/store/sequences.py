@@ -201,10 +201,13 @@ async def move(
 async def touch_timeline(
     connection: Connection, workspace_id: WorkspaceId, sequence_id: SequenceId, *, retimed: bool
 ) -> None:
-    """Have messages that wait and say something else by now taken back; `retimed`: and everybody placed anew."""
+    """Have messages that wait and say something else by now taken back; `retimed`: and everybody placed anew. In a
+    draft there is nobody.
+    """
     await connection.execute(
-        """UPDATE sequences SET recall = true, revision = revision + $3::int,
-          retime_cursor = CASE WHEN $3::int = 1 THEN 0 ELSE retime_cursor END WHERE workspace_id = $1 AND id = $2""",
+        """UPDATE sequences SET recall = status <> 'draft', revision = revision + $3::int,
+          retime_cursor = CASE WHEN $3::int = 1 AND status <> 'draft' THEN 0 ELSE retime_cursor END
+        WHERE workspace_id = $1 AND id = $2""",
         workspace_id,
         sequence_id,
         int(retimed),
