@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from playwright.async_api import Page, expect
 
-from fleetcast.domain.identifiers import SequenceId
+from fleetcast.domain.identifiers import Phone, SequenceId
 from fleetcast.services.sequence_reports import report_sequence
 from fleetcast.transports.simulator.control import SimulatorControl
 from tests.api.tenants import Person
@@ -81,7 +81,7 @@ async def test_a_sequence_is_written_activated_watched_and_ended_by_a_reply(
         await expect(first).to_contain_text("2 sent of 2 due")
 
         async with SimulatorControl(fleet.runtime.simulator_socket) as control:
-            await control.reply(device.id, "+60120000001", "Thank you!")
+            await control.reply(device.id, Phone("+60120000001"), "Thank you!")
         await expect(first).to_contain_text("1 replied")
         await time_passes(fleet, timedelta(days=1, minutes=1))
         await expect(page.locator(".funnel > li").nth(1)).to_contain_text("1 sent of 1 due")

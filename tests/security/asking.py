@@ -175,6 +175,7 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "stop_reason": lambda t: "replied",
     "confirmed": lambda t: "100000",
     "status": lambda t: "running",
+    "step": lambda t: str(t.ids["step_id"]),
     "test": lambda t: str(t.ids["message_id"]),
     "to": lambda t: f"{t.number}101",
 }

@@ -12,6 +12,7 @@ from fleetcast.domain.access import Role
 from fleetcast.domain.identifiers import SequenceId, WorkspaceId
 from fleetcast.domain.sequence import EnrolmentState, SequenceStatus
 from fleetcast.runtime import Runtime
+from fleetcast.services.sequence_fields import StepFields
 from fleetcast.services.sequence_reports import Funnel, People, SequenceReport
 from fleetcast.services.sequences import SequenceShown, show_sequence
 from fleetcast.web.funnel import stages
@@ -41,7 +42,8 @@ async def shown(scene: SequenceScene, sequence: SequenceId) -> SequenceShown:
 
 async def with_people(scene: SequenceScene, **fields: Any) -> SequenceId:
     """A sequence at work with all three in it; the first step is on its way to each."""
-    sequence = await scene.sequence((AT_ONCE, *({**s, "day": s["day"] + 2} for s in DAILY)), **fields)
+    later: list[StepFields] = [{**step, "day": step["day"] + 2} for step in DAILY]
+    sequence = await scene.sequence((AT_ONCE, *later), **fields)
     await scene.enrol(sequence, *[lead["id"] for lead in await scene.fetch("SELECT id FROM leads ORDER BY id")])
     await scene.work()
     return sequence
@@ -165,6 +167,24 @@ async def test_steps_change_places_and_the_times_stay(client: httpx2.AsyncClient
     assert [s.timing for s in after] == [s.timing for s in before]
     answer = await client.post(f"/sequences/{sequence}/steps/{before[0].id}/earlier")
     assert "said=nothing" in answer.headers["Location"]
+
+
+async def test_who_would_miss_a_step_that_is_moved_is_named_with_their_count(
+    client: httpx2.AsyncClient, scene: SequenceScene
+) -> None:
+    sequence = await with_people(scene)
+    await scene.deliver()
+    await scene.work()
+    first, second, *_ = (await shown(scene, sequence)).steps
+    page = await client.get(f"/sequences/{sequence}")
+    assert "3 people have had step 1 and wait for step 2" in sheet(page.text, f"earlier-{second.id}")
+    assert "3 people have had step 1 and wait for step 2" in sheet(page.text, f"later-{first.id}")
+    answer = await client.post(f"/sequences/{sequence}/steps/{second.id}/earlier", data={"confirmed": "2"})
+    assert "3 people wait for step 2 and had the one before it" in alert(answer)
+    answer = await client.post(f"/sequences/{sequence}/steps/{second.id}/earlier", data={"confirmed": "3"})
+    assert "said=step-moved" in answer.headers["Location"]
+    await scene.live(timedelta(days=8))
+    assert {tuple(texts) for texts in (await scene.got(sequence)).values()} == {("Welcome", "Two", "Three")}
 
 
 async def test_removing_a_step_says_how_many_wait_for_it_and_takes_no_other_count(

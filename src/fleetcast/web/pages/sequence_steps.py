@@ -168,7 +168,13 @@ async def move(
             )
             return here.to(f"/sequences/{sequence_id}", "step-removed", people or None)
         moved = await sequence_steps.move_step(
-            here.runtime, here.workspace.id, sequence, step, earlier=move == "earlier", actor=here.access.actor
+            here.runtime,
+            here.workspace.id,
+            sequence,
+            step,
+            earlier=move == "earlier",
+            confirmed=number(confirmed) or 0,
+            actor=here.access.actor,
         )
     except (Conflict, InvalidInput) as error:
         return await sequence_page(request, here, sequence, trouble=error)
