@@ -136,7 +136,7 @@ async def test_a_step_without_a_text_or_at_a_moment_that_is_taken_is_refused_and
 ) -> None:
     sequence = await scene.sequence(DAILY, active=False)
     answer = await client.post(f"/sequences/{sequence}/steps/new", data=STEP | {"day": "9", "body": " "})
-    assert (answer.status_code, alert(answer)) == (422, "Body: a step needs a text.")
+    assert (answer.status_code, alert(answer)) == (422, "Text: a step needs a text.")
     answer = await client.post(f"/sequences/{sequence}/steps/new", data=STEP | {"day": "2", "body": "Kept"})
     assert (answer.status_code, alert(answer)) == (422, "Step 4 has the moment of step 3: day 2 at 10:00.")
     assert ">Kept</textarea>" in answer.text
