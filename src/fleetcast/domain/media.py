@@ -1,8 +1,8 @@
 """What a picture or document may be, decided by its bytes; data URLs; and file names as harmless labels.
 
 Nothing here trusts what somebody says about a file: not its name, not its declared type. Pictures are measured by
-their headers and not decoded, so that a small file cannot ask for gigabytes; thumbnails of them have a bound. The libraries that look into files are
-loaded where they are used: a sender passes files on, and never looks into one.
+their headers and not decoded, so that a small file cannot ask for gigabytes; thumbnails of them have a bound. The
+libraries that look into files are loaded where they are used: a sender passes files on, and never looks into one.
 """
 
 import base64

@@ -14,7 +14,7 @@ from random import Random
 import structlog
 
 from fleetcast.domain.device import TransportKind
-from fleetcast.embedded.data_directory import node_id
+from fleetcast.embedded.data_directory import node_id, sessions_folder
 from fleetcast.engine import inbox
 from fleetcast.engine.bulk_editor import BulkEditor
 from fleetcast.engine.dispatcher import Dispatcher
@@ -28,18 +28,22 @@ from fleetcast.engine.sender import Sender
 from fleetcast.engine.supervisor import Supervisor
 from fleetcast.engine.sweeper import Sweeper
 from fleetcast.runtime import Runtime
+from fleetcast.services.linked_sessions import SessionAccount
 from fleetcast.store import identity
 from fleetcast.transports.base import Transport
-from fleetcast.transports.registry import TRANSPORTS
+from fleetcast.transports.registry import TRANSPORTS, Ground
 
 log = structlog.get_logger()
 
 Transports = Mapping[TransportKind, Transport]
 
 
-def build_transports(runtime: Runtime) -> dict[TransportKind, Transport]:
+def build_transports(runtime: Runtime, install: str, node: str) -> dict[TransportKind, Transport]:
     """One of each kind that this version has."""
-    return {kind: build(runtime.simulator_socket) for kind, build in TRANSPORTS.items()}
+    ground = Ground(
+        runtime.simulator_socket, sessions_folder(runtime.settings.data, install), SessionAccount(runtime, node)
+    )
+    return {kind: build(ground) for kind, build in TRANSPORTS.items()}
 
 
 YOUNG_OBJECTS = 50_000
@@ -69,8 +73,8 @@ async def run_sender(
 ) -> None:
     """A sender until SIGTERM or SIGINT, or until `stop`. `transports`: others than the registry's."""
     install = await _install(runtime)
-    using = build_transports(runtime) if transports is None else transports
     node = node_id(runtime.settings.data)
+    using = build_transports(runtime, install, node) if transports is None else transports
     async with runtime.db.connection() as connection:
         await identity.note_node(connection, node, socket.gethostname())
     sender = Sender(runtime, using, install, node, random or Random())
@@ -109,7 +113,9 @@ async def run_scheduler(
 ) -> None:
     """The loops that keep campaigns, changes of many and the tables going until SIGTERM or SIGINT, or until `stop`."""
     install = await _install(runtime)
-    using = build_transports(runtime) if transports is None else transports
+    using = transports
+    if using is None:
+        using = build_transports(runtime, install, node_id(runtime.settings.data))
     for transport in using.values():
         await transport.start()
     try:

@@ -81,10 +81,11 @@ class Scene:
         """Of its phone."""
         return self.companions[device].partition(":")[0]
 
-    async def kill_children(self) -> None:
-        """kill -9 of every process that holds sessions or links a device."""
-        children = [*self.transport._fleet.children, *self.transport.pairings.processes]
-        for child in children:
-            child.kill()
-        for child in children:
-            await child.gone.wait()
+
+async def kill_children(transport: LinkedTransport) -> None:
+    """kill -9 of every process that holds sessions or links a device."""
+    children = [*transport.processes, *transport.pairings.processes]
+    for child in children:
+        child.kill()
+    for child in children:
+        await child.gone.wait()

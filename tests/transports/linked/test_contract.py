@@ -5,6 +5,7 @@ References do not travel on this wire, so the rig writes them into the texts, wh
 
 import itertools
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +16,12 @@ from fleetcast.transports.base import Accepted, DeviceHandle, Outbound
 from fleetcast.transports.linked.client import LinkedTransport
 from fleetcast.transports.linked.pairings import CodeTimes
 from testbed.whatsapp_web.behaviour import Ack, Treatment
-from testbed.whatsapp_web.control import Refused
+from testbed.whatsapp_web.control import Control, Refused
+from testbed.whatsapp_web.launch import Testbed
+from testbed.whatsapp_web.session_files import SessionFiles
 from tests.running import until
 from tests.transports.contract import BOUND, PERSON, Provider, Rig, TransportContract
-from tests.transports.linked.scene import Scene, environment, fresh_number
+from tests.transports.linked.scene import Account, environment, fresh_number, kill_children
 from tests.transports.pairing_contract import PairingContract
 
 _numbers = itertools.count(1)
@@ -54,37 +57,47 @@ class LinkedRig:
     says = frozenset(Provider) - {Provider.OPTED_OUT}
     """A linked device never hears that somebody blocked it: WhatsApp takes the message and does not deliver it."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
-        self.control = scene.control
-        self.transport = Marked(scene.folder, keeper=scene.account, environment=environment(scene.testbed))
-        self.transport.rig = self
-        scene.transport = self.transport
+    def __init__(self, transport: Marked, control: Control, files: SessionFiles) -> None:
+        self.transport = transport
+        self.control = control
+        self._files = files
+        self._companions: dict[DeviceId, str] = {}
         self._since = 0
+        self._made: set[DeviceId] = set()
         self._unlinked: set[DeviceId] = set()
         self._person_is_gone = False
 
     async def begin(self) -> None:
         """What came to the person before does not count."""
+        await self.transport.start()
         self._since = len(await self.control.arrivals(PERSON[1:]))
+
+    async def end(self) -> None:
+        """Leave nothing to the next test."""
+        self.transport.pairings.times = CodeTimes()
+        for device in self._made:
+            await self.transport.stop_pairing(device)
+            await self.transport.close(device)
+        self.transport._arrived.clear()
 
     def device(self) -> DeviceHandle:
         device = DeviceId(next(_numbers))
+        self._made.add(device)
         self._unlinked.add(device)
         return DeviceHandle(device)
 
     async def link(self, device: DeviceId) -> None:
         """Give a device a session, unless it was linked to a phone by itself."""
-        if device in self._unlinked and not (self.scene.folder / f"{device}.db").exists():
+        path = self.transport.files_of(device).session
+        if device in self._unlinked and not path.exists():
             self._unlinked.discard(device)
-            path = self.scene.folder / f"{device}.db"
-            self.scene.companions[device] = await self.scene.files.make(self.control, fresh_number(), path)
+            self._companions[device] = await self._files.make(self.control, fresh_number(), path)
 
     def reference(self) -> Reference:
         return Reference(f"contract-{next(_numbers)}-1")
 
     async def next_send(self, device: DeviceId, does: Provider) -> None:
-        number = self.scene.number_of(device)
+        number = self._number_of(device)
         if does is Provider.NOT_ON_WHATSAPP:
             await self.control.exists(PERSON[1:], False)
             self._person_is_gone = True
@@ -93,9 +106,11 @@ class LinkedRig:
         await self.transport.send(Outbound(device, Phone(PERSON), self.reference(), "warm-up"), BOUND)
         if does is Provider.REFUSES_DEVICE:  # afterwards only who wrote is answered
             await self.writes(device, PERSON, "Who is this?")
-            mark = (number, "Who is this?")
-            await until(lambda: self._has_confirmed(mark[0]))
+            await until(lambda: self._has_confirmed(number))
         await self.control.treat(_TREATMENTS[does], sender=number, times=1)
+
+    def _number_of(self, device: DeviceId) -> str:
+        return self._companions[device].partition(":")[0]
 
     async def _has_confirmed(self, number: str) -> bool:
         return any(each.by.startswith(f"{number}:") for each in await self.control.confirmed(PERSON[1:]))
@@ -111,16 +126,16 @@ class LinkedRig:
         return sum(1 for each in arrivals if each.text.endswith(f"\n{reference}"))
 
     async def writes(self, device: DeviceId, person: Phone, text: str) -> None:
-        await self.control.say(person[1:], self.scene.companions[device], text)
+        await self.control.say(person[1:], self._companions[device], text)
 
     async def delivers(self, device: DeviceId) -> None:
         """The testbed's phones always confirm."""
 
     async def cut(self) -> None:
-        await self.scene.kill_children()
+        await kill_children(self.transport)
 
     async def state(self, device: DeviceId, state: DeviceState) -> None:
-        companion, number = self.scene.companions[device], self.scene.number_of(device)
+        companion, number = self._companions[device], self._number_of(device)
         match state:
             case DeviceState.OFFLINE:
                 await self.control.refuse_connections(True)
@@ -148,11 +163,19 @@ class LinkedRig:
         self.transport.pairings.times = CodeTimes(first_seconds=0.3, code_seconds=0.3, codes=3)
 
 
+@pytest.fixture(scope="module")
+async def shared(testbed: Testbed, session_files: SessionFiles, short_directory: Path) -> AsyncIterator[Marked]:
+    """A transport that all tests of this file use one after the other: to start a child costs a second."""
+    folder = short_directory / "contract"
+    transport = Marked(folder, keeper=Account(testbed.reach.proxy), environment=environment(testbed))
+    yield transport
+    await transport.stop()
+
+
 class TestLinked(TransportContract, PairingContract):
     @pytest.fixture
-    async def rig(self, scene: Scene) -> AsyncIterator[Rig]:
-        rig = LinkedRig(scene)
+    async def rig(self, shared: Marked, control: Control, session_files: SessionFiles) -> AsyncIterator[Rig]:
+        rig = shared.rig = LinkedRig(shared, control, session_files)
         await rig.begin()
-        await rig.transport.start()
         yield rig
-        await rig.transport.stop()
+        await rig.end()

@@ -1,7 +1,7 @@
 """`python -m fleetcast.transports.linked`: a child of the transport, which starts it; nobody else does.
 
-Its socket is the file descriptor that it is told. What it or the library prints goes to standard error, which the parent
-reads into its log.
+Its socket is the file descriptor that it is told. What it or the library prints goes to standard error, which the
+parent reads into its log.
 """
 
 import asyncio

@@ -20,7 +20,6 @@ from fleetcast.domain.identifiers import DeviceId, Phone, Reference
 from fleetcast.errors import ConfigurationError, Unavailable
 from fleetcast.transports.base import (
     Accepted,
-    Admission,
     DeviceHandle,
     EventBatch,
     Finding,
@@ -33,6 +32,7 @@ from fleetcast.transports.base import (
 )
 from fleetcast.transports.errors import ContentRefused, DeviceRefused, NotSent, SessionLost
 from fleetcast.transports.linked import words
+from fleetcast.transports.linked.custody import Custody
 from fleetcast.transports.linked.files import DeviceFiles
 from fleetcast.transports.linked.fleet import PER_CHILD, Fleet, Tasks
 from fleetcast.transports.linked.pairings import Pairings
@@ -46,9 +46,6 @@ FIRST_BYTE_SECONDS = 5.0
 QUIET_SECONDS = 5.0
 """A device that was opened and said nothing for so long is connecting: nothing is to be sent until it has."""
 CLOSE_SECONDS = 10.0
-COPY_SECONDS = 30.0
-"""How long a stop goes on making copies of sessions. The files stay in any case."""
-COPIES_AT_ONCE = 4
 FIRST_LOOK, LONGEST_LOOK = 2.0, 60.0
 """Seconds between looks for a session that is elsewhere, or after what could not be opened, doubling."""
 MAX_TEXT = 65_536
@@ -93,7 +90,7 @@ class LinkedTransport:
         random: Random | None = None,
     ) -> None:
         self._folder = folder
-        self._keeper = keeper
+        self._custody = Custody(folder, keeper)
         self._environment = dict(environment or {})
         self._per_child = per_child
         self._clock = clock or Clock()
@@ -143,7 +140,16 @@ class LinkedTransport:
         await self._fleet.stop()
         await self._tasks.end()
         self._arrived = deque(a for a in self._arrived if a.child is None)
-        await self._copy_all(held)
+        await self._custody.copy_all(held)
+
+    @property
+    def processes(self) -> list[ChildProcess]:
+        """The children that hold sessions."""
+        return list(self._fleet.children)
+
+    def files_of(self, device: DeviceId) -> DeviceFiles:
+        """Where the device's session lies: for those who bring sessions that were made elsewhere."""
+        return self._custody.files(device)
 
     async def health(self) -> bool:
         """Whether every child answers now."""
@@ -170,7 +176,7 @@ class LinkedTransport:
         """End the device's session without logging it out, and leave a copy of it. Idempotent."""
         self._replaced.discard(device)
         if await self._release(device):
-            await self._copy(device)
+            await self._custody.copy(device)
 
     async def _release(self, device_id: DeviceId) -> bool:
         """Close a session; whether one was open."""
@@ -215,17 +221,12 @@ class LinkedTransport:
 
     async def _admitted(self, device: _Device) -> str | None:
         """Hand a device to a child; else why not, where it may be tried again. Raises Unavailable."""
-        files = DeviceFiles(self._folder, device.id)
-        admission = Admission()
-        if self._keeper is not None:
-            admission = await self._keeper.admit(device.id, has_file=files.is_paired)
+        files, admission = self._custody.files(device.id), await self._custody.admit(device.id)
         if admission.elsewhere:
             return (
                 f"its session is on {admission.elsewhere}, which has not handed it over: start Fleetcast there, or log "
                 "the device out here and link it again"
             )
-        if admission.copy is not None:
-            await asyncio.to_thread(files.restore, admission.copy)
         if not files.is_paired:
             device.placed.set()
             self._say(device.id, DeviceState.LOGGED_OUT, words.NO_SESSION)
@@ -254,29 +255,6 @@ class LinkedTransport:
         await asyncio.sleep(pause)
         await self._bring(device)
 
-    async def _copy(self, device: DeviceId) -> None:
-        """Leave a copy of a session that is closed, for another node to take."""
-        files = DeviceFiles(self._folder, device)
-        if self._keeper is None or not files.is_paired:
-            return
-        try:
-            await self._keeper.keep(device, await asyncio.to_thread(files.copied))
-        except (Unavailable, OSError, ValueError) as error:
-            log.warning("no copy of a session was left; its file is here", device_id=device, error=str(error))
-
-    async def _copy_all(self, devices: Sequence[DeviceId]) -> None:
-        left = deque(devices)
-
-        async def some() -> None:
-            while left:
-                await self._copy(left.popleft())
-
-        try:
-            async with asyncio.timeout(COPY_SECONDS):
-                await asyncio.gather(*(some() for _ in range(COPIES_AT_ONCE)))
-        except TimeoutError:
-            log.warning("not every session was copied in time; their files are here", devices=len(left))
-
     # linking to phones
 
     async def pair(self, order: PairingOrder) -> None:
@@ -286,15 +264,14 @@ class LinkedTransport:
         await self.pairings.stop(order.device)
         self._replaced.discard(order.device)
         await self._release(order.device)
-        files = DeviceFiles(self._folder, order.device)
+        files = self._custody.files(order.device)
         notes = files.read_notes()
         if files.is_paired and notes.order == order.number:
             name = f"paired-again-{self._clock.now().timestamp():.6f}-{next(self._numbers)}"
             phone, now = Phone(notes.phone), self._clock.now()
             self._hear(Paired(name, order.device, order.number, phone, notes.jid, notes.lid, now))
             return
-        proxy = None if self._keeper is None else (await self._keeper.link(order.device)).proxy
-        self.pairings.begin(order, proxy)
+        self.pairings.begin(order, await self._custody.link(order.device))
 
     async def stop_pairing(self, device: DeviceId) -> None:
         """Show no more codes. Idempotent."""
@@ -306,13 +283,13 @@ class LinkedTransport:
             raise Unavailable("Linked devices are not running here.")
         await self.pairings.stop(device.id)
         self._replaced.discard(device.id)
-        files = DeviceFiles(self._folder, device.id)
+        files = self._custody.files(device.id)
         known = self._devices.pop(device.id, None)
         if known is not None:
             known.wanted = False
             known.placed.set()
         if files.is_paired:
-            proxy = None if self._keeper is None else (await self._keeper.admit(device.id, has_file=True)).proxy
+            proxy = (await self._custody.admit(device.id)).proxy
             child = known.child if known is not None and known.child is not None else await self._fleet.any_child()
             problem = await child.ask(
                 lambda number: LogOut(number, device.id, str(files.session), proxy, timeout), timeout + 2.0
@@ -320,9 +297,7 @@ class LinkedTransport:
             child.devices.discard(device.id)
             if problem:
                 raise Unavailable(f"The device is not logged out yet: {problem}.")
-            files.forget()
-        if self._keeper is not None:
-            await self._keeper.forget(device.id)
+        await self._custody.forget(device.id)
 
     # messages
 
@@ -392,18 +367,9 @@ class LinkedTransport:
                 self._replaced.add(event.device)
                 self._tasks.start(self._release(event.device), f"let go of device {event.device}")
             elif event.state in (DeviceState.LOGGED_OUT, DeviceState.BANNED):
-                self._tasks.start(self._is_over(event.device), f"forget the session of device {event.device}")
+                self._tasks.start(self._custody.is_over(event.device), f"forget the session of device {event.device}")
         self._arrived.append(_Arrived(event, child if kept else None))
         self._news.set()
-
-    async def _is_over(self, device: DeviceId) -> None:
-        """The session is worth nothing any more."""
-        DeviceFiles(self._folder, device).forget()
-        if self._keeper is not None:
-            try:
-                await self._keeper.forget(device)
-            except Unavailable as error:
-                log.warning("a session that is over stays on record", device_id=device, error=str(error))
 
     def _hear(self, event: Inbound) -> None:
         self._arrived.append(_Arrived(event, None))

@@ -24,6 +24,7 @@ from neonize.utils.enum import MediaType
 from neonize.utils.jid import Jid2String, build_jid
 from neonize.utils.log import log as library_log
 
+from fleetcast.domain.media import thumbnail
 from fleetcast.transports.linked.gate import Gate
 from fleetcast.transports.linked.happenings import (
     Away,
@@ -44,7 +45,6 @@ from fleetcast.transports.linked.happenings import (
     Silent,
     Up,
 )
-from fleetcast.domain.media import thumbnail
 
 FIRST_EVENT_SECONDS = 3.0
 """How long nobody else may connect, send or end a session after one began to connect and said nothing yet."""

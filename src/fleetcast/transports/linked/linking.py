@@ -31,7 +31,7 @@ from fleetcast.transports.linked.session import Surroundings
 SLACK = 2.0
 """Seconds after the end of a code in which the library should have shown the next."""
 RETRY = 1.0
-UNREACHED = 20.0
+UNREACHED = 8.0
 """Seconds after which a device that was given no code at all is told why."""
 UNPAIRED_ENDS = 0.1
 LOG_IN = 60.0
