@@ -11,7 +11,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.inbound import REST, receive, settle_waiting
 from fleetcast.store.connection import Connection
 from fleetcast.store.invariants import broken_invariants
-from fleetcast.transports.base import OwnEcho, Receipt, ReceiptKind
+from fleetcast.transports.base import Inbound, OwnEcho, Receipt, ReceiptKind
 from tests.store.broadcast import Broadcast, make_broadcast, move_time
 
 MARK = "3EB0AAAA"
@@ -92,7 +92,8 @@ async def test_a_receipt_for_what_was_typed_on_the_phone_is_evidence_of_nothing(
 ) -> None:
     told = await receipt(connection, cast)
     echo = OwnEcho(f"echo-{MARK}", cast.devices[0], MARK, told.at, cast.phones[0])
-    for event in [echo, told] if echo_first else [told, echo]:
+    both: list[Inbound] = [echo, told]
+    for event in both if echo_first else reversed(both):
         await receive(runtime, "test", [event])
     await settled(runtime, connection)
     assert await first(connection, cast) == IN_DOUBT

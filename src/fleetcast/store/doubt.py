@@ -15,8 +15,8 @@ FROM broadcast_messages b JOIN devices d ON d.id = b.device_id
   LEFT JOIN message_attempts a ON a.message_id = b.id AND a.attempt = b.attempts
 WHERE b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt' AND b.id > $1 ORDER BY b.id LIMIT $2"""
 
-# Receipts of linked devices carry no reference of ours: $1 devices, $2 who confirmed, $3 ids, $4 instants. A message that
-# was typed on the phone is none of ours; an attempt that began after the receipt is not what it is for (WhatsApp tells
+# Receipts of linked devices carry no reference of ours. $1 devices, $2 who confirmed, $3 ids, $4 instants. What was
+# typed on the phone is none of ours; an attempt that began after the receipt is not what it is for (WhatsApp tells
 # whole seconds, by its own clock); of two doubts at once nobody knows which it is.
 ECHOES = """
 SELECT u.device_id, u.provider_id FROM unnest($1::bigint[], $2::text[]) AS u (device_id, provider_id)
@@ -75,8 +75,8 @@ async def echoes(connection: Connection, pairs: Sequence[tuple[int, str]]) -> se
 async def confirmed_by(
     connection: Connection, receipts: Sequence[tuple[int, str, str, datetime]]
 ) -> dict[tuple[int, str], tuple[int, int]]:
-    """(device, provider id) → the one open doubt, with its attempt, that such a receipt settles: a receipt of the person
-    for whom it was, on the device from which it may have left.
+    """(device, provider id) → the one open doubt, with its attempt, that such a receipt settles: one of the person for
+    whom it was, on the device from which it may have left.
     """
     if not receipts:
         return {}

@@ -32,8 +32,8 @@ NODES = """
 SELECT n.id, n.name, n.seen_at, count(s.device_id) AS sessions,
   count(s.device_id) FILTER (WHERE s.handed_over) AS handed_over,
   (SELECT count(*) FROM shards WHERE home_node = n.id) AS shards,
-  EXISTS (SELECT FROM processes p WHERE p.node = n.id AND p.kind = 'sender' AND p.leasing_at > fleetcast_now() - $1::interval)
-    AS is_there
+  EXISTS (SELECT FROM processes p WHERE p.node = n.id AND p.kind = 'sender'
+    AND p.leasing_at > fleetcast_now() - $1::interval) AS is_there
 FROM nodes n LEFT JOIN linked_sessions s ON s.node = n.id GROUP BY n.id ORDER BY n.name, n.id"""
 STRANDED = """
 SELECT d.id, d.workspace_id, d.name, n.name AS node FROM linked_sessions s
@@ -50,7 +50,8 @@ PROXY = "SELECT address FROM device_proxies WHERE device_id = $1"
 SHOWN_PROXY = "SELECT shown FROM device_proxies WHERE device_id = $1"
 SET_PROXY = """
 INSERT INTO device_proxies (device_id, shown, address) VALUES ($1, $2, $3)
-ON CONFLICT (device_id) DO UPDATE SET shown = excluded.shown, address = excluded.address, changed_at = fleetcast_now()"""
+ON CONFLICT (device_id) DO UPDATE
+SET shown = excluded.shown, address = excluded.address, changed_at = fleetcast_now()"""
 NO_PROXY = "DELETE FROM device_proxies WHERE device_id = $1"
 LOOK_AGAIN = "UPDATE devices SET ordered_at = fleetcast_now() WHERE id = $1"
 

@@ -155,7 +155,7 @@ class LinkedTransport:
         """Whether every child answers now."""
         if not self._running:
             return False
-        pairing = await asyncio.gather(*(child.answers(2.0) for child in self.pairings.processes))
+        pairing = await asyncio.gather(*(child.answers(2.0) for child in self.pairings.processes if child.is_ready))
         return await self._fleet.answers(2.0) and all(pairing)
 
     # devices

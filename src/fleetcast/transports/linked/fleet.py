@@ -138,7 +138,7 @@ class Fleet:
         """Have every child answer; kill one that does not. It hears from us by it, too."""
         while True:
             await asyncio.sleep(PING_SECONDS)
-            for child in [c for c in self.children if c.pid is not None]:
+            for child in [c for c in self.children if c.is_ready]:
                 self._tasks.start(self._look_after(child), f"look after linked child {child.number}")
 
     async def _look_after(self, child: ChildProcess) -> None:
@@ -148,7 +148,7 @@ class Fleet:
 
     async def answers(self, timeout: float) -> bool:
         """Whether all children do."""
-        return all(await asyncio.gather(*(child.answers(timeout) for child in self.children)))
+        return all(await asyncio.gather(*(child.answers(timeout) for child in self.children if child.is_ready)))
 
     async def stop(self) -> None:
         """End all children in order."""

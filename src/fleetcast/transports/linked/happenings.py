@@ -1,6 +1,6 @@
 """What the library tells of one session, as values: the words between `library` and the rest of the child."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 
@@ -106,6 +106,12 @@ class Marks:
     by_lid: bool
     """`user` is a LID, else a number."""
     at: datetime
+    entry: int = 0
+    """Where it is written down."""
+
+    def written(self, entry: int) -> "Marks":
+        """The same, once it is written down."""
+        return replace(self, entry=entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,12 @@ class Incoming:
     by_lid: bool
     text: str
     at: datetime
+    entry: int = 0
+    """Where it is written down."""
+
+    def written(self, entry: int) -> "Incoming":
+        """The same, once it is written down."""
+        return replace(self, entry=entry)
 
 
 Happening = (

@@ -5,12 +5,12 @@ message whose name is not known yet wait until it is.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from fleetcast.clock import Clock
 from fleetcast.domain.identifiers import DeviceId, Phone, Reference
-from fleetcast.transports.base import Inbound, OwnEcho, Receipt, ReceiptKind, Reply
+from fleetcast.transports.base import OwnEcho, Receipt, ReceiptKind, Reply
 from fleetcast.transports.linked.files import DeviceFiles, number
 from fleetcast.transports.linked.happenings import Incoming, Marks
 from fleetcast.transports.linked.journal import Journal
@@ -22,6 +22,7 @@ REMEMBERED = 500
 KNOWN = 5_000
 """Pairs of LID and number that are remembered; the session file knows them all."""
 T = TypeVar("T")
+Heard = Receipt | Reply | OwnEcho
 
 
 class Hearing:
@@ -38,8 +39,17 @@ class Hearing:
         """WhatsApp's way to write a person, number or LID, where it is not simply ours."""
         self._early: list[Receipt] = []
         self._sending_to: Phone | None = None
-        for event in self._journal.waiting():
-            tell(Told(event, kept=True))
+        self._unread: list[Marks | Incoming] = []
+        """Of an earlier process, until a client can say who they are from."""
+        for entry, value in self._journal.waiting():
+            if isinstance(value, Marks | Incoming):
+                self._unread.append(value.written(entry))
+            else:
+                self._told(entry, [value])
+
+    def write_down(self, heard: Marks | Incoming) -> Marks | Incoming:
+        """Keep it from now on. For any thread."""
+        return heard.written(self._journal.write(heard))
 
     def confirm(self, events: tuple[str, ...]) -> None:
         """These are durable."""
@@ -69,7 +79,8 @@ class Hearing:
         """An answer for which nobody waits any more."""
         at, ours = self._clock.now(), Reference(reference)
         name = f"accepted-{provider_id}"
-        self._keep(Receipt(name, self._device, provider_id, ReceiptKind.ACCEPTED, at, ours, recipient))
+        late = Receipt(name, self._device, provider_id, ReceiptKind.ACCEPTED, at, ours, recipient)
+        self._told(self._journal.write(late), [late])
 
     # of others
 
@@ -77,33 +88,52 @@ class Hearing:
         """Whether this person wrote lately, so that a message to them is an answer."""
         return person in self._wrote
 
-    async def receipts(self, marks: Marks, client: Client) -> None:
-        """A person has got, or has read, some messages."""
-        person = await self._person(marks.user, marks.by_lid, client)
-        kind = ReceiptKind.READ if marks.read else ReceiptKind.DELIVERED
-        for mark in marks.ids:
-            if mark in self._echoes:
-                continue
-            receipt = Receipt(f"{kind}-{mark}", self._device, mark, kind, marks.at, recipient=person)
-            if self._journal.keep(receipt):
-                if person is not None and person == self._sending_to:
-                    self._early.append(receipt)
-                else:
-                    self._tell(Told(receipt, kept=True))
+    async def catch_up(self, client: Client) -> None:
+        """Tell what an earlier process wrote down and nobody confirmed."""
+        unread, self._unread = self._unread, []
+        for heard in unread:
+            await self.hear(heard, client)
 
-    async def message(self, message: Incoming, client: Client) -> None:
-        """A person wrote, or somebody typed on our own phone."""
-        person = await self._person(message.user, message.by_lid, client)
+    async def hear(self, heard: Marks | Incoming, client: Client) -> None:
+        """Tell what was written down: who it is from, as a number of ours."""
+        person = await self._person(heard.user, heard.by_lid, client)
+        if isinstance(heard, Marks):
+            self._told(heard.entry, self._receipts(heard, person))
+        else:
+            self._told(heard.entry, self._message(heard, person))
+
+    def _receipts(self, marks: Marks, person: Phone | None) -> list[Receipt]:
+        kind = ReceiptKind.READ if marks.read else ReceiptKind.DELIVERED
+        return [
+            Receipt(f"{kind}-{mark}", self._device, mark, kind, marks.at, recipient=person)
+            for mark in marks.ids
+            if mark not in self._echoes
+        ]
+
+    def _message(self, message: Incoming, person: Phone | None) -> list[Heard]:
         if message.mine:
             _keep(self._echoes, message.id, None, REMEMBERED)
-            self._keep(OwnEcho(f"echo-{message.id}", self._device, message.id, message.at, person))
-        elif person is not None:
-            _keep(self._wrote, person, None, REMEMBERED)
-            self._keep(Reply(f"reply-{message.id}", self._device, person, message.text, message.at))
+            return [OwnEcho(f"echo-{message.id}", self._device, message.id, message.at, person)]
+        if person is None:
+            return []
+        _keep(self._wrote, person, None, REMEMBERED)
+        return [Reply(f"reply-{message.id}", self._device, person, message.text, message.at)]
 
-    def _keep(self, event: Inbound) -> None:
-        if self._journal.keep(event):
-            self._tell(Told(event, kept=True))
+    def _told(self, entry: int, events: Sequence[Heard]) -> None:
+        new = self._journal.told(entry, [event.event_id for event in events])
+        for event in events:
+            if event.event_id not in new:
+                continue
+            if isinstance(event, Receipt) and self._may_be_unnamed(event):
+                self._early.append(event)
+            else:
+                self._tell(Told(event, kept=True))
+
+    def _may_be_unnamed(self, receipt: Receipt) -> bool:
+        """Whether it may be of the message that is on its way."""
+        if receipt.kind is ReceiptKind.ACCEPTED or self._sending_to is None:
+            return False
+        return receipt.recipient == self._sending_to
 
     async def _person(self, user: str, by_lid: bool, client: Client) -> Phone | None:
         """The number of a person; None where WhatsApp told only a name that says nothing of it."""

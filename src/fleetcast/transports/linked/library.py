@@ -5,6 +5,7 @@ goes through the gate. Names of its events, numbers of its errors and the shape 
 """
 
 import asyncio
+import ctypes
 import logging
 import re
 import sys
@@ -18,6 +19,7 @@ from google.protobuf.message import Message
 from neonize._binder import ProxySettings
 from neonize.aioze import events
 from neonize.aioze.client import NewAClient
+from neonize.events import INT_TO_EVENT
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import DocumentMessage, ExtendedTextMessage, ImageMessage
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message as Content
 from neonize.utils.enum import MediaType
@@ -51,6 +53,8 @@ FIRST_EVENT_SECONDS = 3.0
 END_SECONDS = 3.0
 _PEOPLE = frozenset({"lid", "s.whatsapp.net"})
 _LID = "lid"
+_ME = 0
+"""The event by which the library says who the linked device is."""
 _DELIVERED, _READ = frozenset({"DELIVERED"}), frozenset({"READ", "PLAYED"})
 _WRAPPERS = ("ephemeralMessage", "viewOnceMessage", "viewOnceMessageV2", "documentWithCaptionMessage")
 _SILENT_KINDS = frozenset({"protocolMessage", "reactionMessage", "senderKeyDistributionMessage", "messageContextInfo"})
@@ -98,18 +102,28 @@ class Client:
     """One session of WhatsApp Web. Made, connected and ended once; another try is another client."""
 
     def __init__(
-        self, session: str, name: str, proxy: str | None, gate: Gate, told: Callable[[Happening], None]
+        self,
+        session: str,
+        name: str,
+        proxy: str | None,
+        gate: Gate,
+        told: Callable[[Happening], None],
+        write_down: Callable[[Marks | Incoming], Marks | Incoming] | None = None,
     ) -> None:
         self._proxy = proxy
         self._gate = gate
         self._told = told
+        self._write_down = write_down
+        """Called in threads of the library, before it confirms to WhatsApp what it tells us, or as it does."""
+        self._loop = asyncio.get_running_loop()
         self._first = asyncio.Event()
         self._ended = asyncio.Event()
         self._client = NewAClient(session, uuid=name)
         self._client._stop_finalizer.detach()  # it would end the session from wherever garbage is collected
         self._client.qr(self._on_qr)
-        for event, read in _READERS.items():
-            self._client.event(event)(self._on(read))
+        for event in _READERS:
+            self._client.event(event)(_unused)
+        self._client.event.execute = self._hear  # its own goes by the event loop before anything can be written down
 
     # life
 
@@ -224,13 +238,26 @@ class Client:
         if code:  # the library also tells empty ones
             self._tell(QrCode(code.decode()))
 
-    def _on(self, read: Callable[[Any], Happening | None]) -> Any:
-        async def hear(_: Any, event: Any) -> None:
-            happening = read(event)
-            if happening is not None:
-                self._tell(happening)
+    def _hear(self, _: int, data: int, size: int, code: int) -> None:
+        """An event, in a thread of the library."""
+        kind = INT_TO_EVENT.get(code)
+        if kind is None:
+            return
+        event = kind.FromString(ctypes.string_at(data, size))
+        if code == _ME:
+            self._client.me = event
+            return
+        read = _READERS.get(kind)
+        happening = None if read is None else read(event)
+        if happening is None:
+            return
+        if self._write_down is not None and isinstance(happening, Marks | Incoming):
+            happening = self._write_down(happening)
+        self._loop.call_soon_threadsafe(self._tell, happening)
 
-        return hear
+
+async def _unused(_: Any, __: Any) -> None:
+    """Registered so that the library tells the event at all."""
 
 
 def _name_of(event: Any, field: str) -> str:

@@ -102,6 +102,11 @@ class ChildProcess:
         return None if self._process is None or self.gone.is_set() else self._process.pid
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it takes orders."""
+        return self._ready.done() and not self.gone.is_set()
+
+    @property
     def suspects(self) -> set[DeviceId]:
         """Devices that the library was occupied with."""
         begun = {sending.device for sending in self._sends.values() if sending.begun}
@@ -247,14 +252,14 @@ class ChildProcess:
     async def ask(self, order: Callable[[int], Frame], timeout: float) -> str:
         """Give an order and wait until it is carried out; the problem, where there is one. Raises Unavailable."""
         number = next(self._numbers)
-        asked = self._asked[number] = asyncio.get_running_loop().create_future()
+        asked: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        self._asked[number] = asked
         self.write(order(number))
         try:
             if self.gone.is_set():
                 raise _Gone
             async with asyncio.timeout(timeout):
-                done = await asked
-                return done.problem
+                return (await asked).problem
         except TimeoutError:
             raise Unavailable("The process for linked devices does not answer.") from None
         except _Gone:

@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from fleetcast.domain.identifiers import DeviceId, Phone
 from fleetcast.domain.pairing import Code
 from fleetcast.transports.base import Inbound, OwnEcho, Paired, PairingCode, PairingEnded, Receipt, Reply, StateChange
+from fleetcast.transports.linked.happenings import Incoming, Marks
 
 VERSION = 1
 LONGEST_LINE = 2 * 1024 * 1024
@@ -208,6 +209,7 @@ _KINDS: dict[str, type[Any]] = {
         *get_args(Frame),
         *(File, Code),
         *(Receipt, Reply, OwnEcho, StateChange, PairingCode, Paired, PairingEnded),
+        *(Marks, Incoming),  # as they are written down
     )
 }
 _HINTS = {name: get_type_hints(kind) for name, kind in _KINDS.items()}

@@ -159,7 +159,12 @@ class Session:
         self._happened = asyncio.Queue()
         name = f"{self.device}-{next(self._around.names)}"
         client = self._living = Client(
-            self._hold.session, name, self._hold.proxy, self._around.gate, self._happened.put_nowait
+            self._hold.session,
+            name,
+            self._hold.proxy,
+            self._around.gate,
+            self._happened.put_nowait,
+            None if self.hearing is None else self.hearing.write_down,
         )
         await self._around.doing(self.device)
         await client.connect()
@@ -194,6 +199,8 @@ class Session:
         match happening:
             case Up() | Back():
                 self._is_up(client)
+                if self.hearing is not None:
+                    await self.hearing.catch_up(client)
             case Down():
                 self._is_down(words.CONNECTION_LOST)
                 self._down_since = self._now()
@@ -227,10 +234,8 @@ class Session:
             case Replaced():
                 self._say(DeviceState.OFFLINE, words.REPLACED, replaced=True)
                 return _Next.NEVER
-            case Marks() if self.hearing is not None:
-                await self.hearing.receipts(happening, client)
-            case Incoming() if self.hearing is not None:
-                await self.hearing.message(happening, client)
+            case Marks() | Incoming() if self.hearing is not None:
+                await self.hearing.hear(happening, client)
         return None
 
     def _is_up(self, client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Which node has the session of a linked device, a copy of it after a clean stop, and through which proxy it connects."""
+"""On which node the session of a linked device is, the copy that a clean stop left, and its proxy."""
 
 from alembic import op
 
@@ -13,7 +13,7 @@ CREATE TABLE linked_sessions (
   device_id bigint PRIMARY KEY REFERENCES devices,
   since timestamptz NOT NULL DEFAULT fleetcast_now(), -- it is on this node
   copied_at timestamptz,
-  handed_over boolean NOT NULL DEFAULT false, -- closed there, and the copy is what it looks like: another node may take it
+  handed_over boolean NOT NULL DEFAULT false, -- closed there, and the copy is how it was left: another may take it
   node text NOT NULL REFERENCES nodes,
   copy bytea -- compressed and sealed
 )""",
