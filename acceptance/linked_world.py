@@ -151,7 +151,7 @@ class LinkedWorld:
 
 
 @asynccontextmanager
-async def open_linked_world() -> AsyncIterator[LinkedWorld]:
+async def open_linked_world(per_process: int = 200) -> AsyncIterator[LinkedWorld]:
     """Servers and a testbed, no parts and no devices yet; nothing is left of it afterwards."""
     async with AsyncExitStack() as stack:
         place = stack.enter_context(folder())
@@ -167,6 +167,7 @@ async def open_linked_world() -> AsyncIterator[LinkedWorld]:
             "PORT": "0",
             "FLEETCAST_DATA": str(node),
             "FLEETCAST_LOG_FORMAT": "json",
+            "FLEETCAST_LINKED_PER_PROCESS": str(per_process),
         }
         stack.enter_context(SimulatorProcess(node / "run" / "simulator.sock", node / "ledger.jsonl"))
         settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url, data=node)

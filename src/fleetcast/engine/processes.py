@@ -41,7 +41,10 @@ Transports = Mapping[TransportKind, Transport]
 def build_transports(runtime: Runtime, install: str, node: str) -> dict[TransportKind, Transport]:
     """One of each kind that this version has."""
     ground = Ground(
-        runtime.simulator_socket, sessions_folder(runtime.settings.data, install), SessionAccount(runtime, node)
+        runtime.simulator_socket,
+        sessions_folder(runtime.settings.data, install),
+        SessionAccount(runtime, node),
+        runtime.settings.linked_per_process,
     )
     return {kind: build(ground) for kind, build in TRANSPORTS.items()}
 
