@@ -115,6 +115,11 @@ class Session:
             self._held.give_back()
             self.closed.set()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is wanted no more."""
+        return self._closing.is_set()
+
     async def close(self) -> None:
         """End the session without logging it out; returns once nobody holds its files."""
         self._closing.set()
