@@ -69,7 +69,8 @@ async def test_linked_devices_are_offline_while_nobody_has_their_shard(
     await connection.execute("UPDATE devices SET transport = 'linked' WHERE id = $1", cast.devices[0])
     await connection.execute("UPDATE shards SET owner = NULL, expires_at = fleetcast_now() - interval '31 seconds'")
     await sweeper.requeue_abandoned()
-    states = dict(await connection.fetch("SELECT id, state::text FROM devices ORDER BY id"))
+    rows = await connection.fetch("SELECT id, state::text AS state FROM devices")
+    states = {row["id"]: row["state"] for row in rows}
     assert states == {cast.devices[0]: "offline", cast.devices[1]: "online"}, "a simulated one has no machine"
 
 
