@@ -118,18 +118,9 @@ class Child:
         self._wire.write(Done(drop.number))
 
     async def _log_out(self, order: LogOut) -> None:
-        held = self._sessions.pop(order.device, None)
-        if held is not None:
-            held[0].is_quiet = True
         try:
             async with asyncio.timeout(order.seconds):
-                if held is not None and held[0].client is not None:
-                    problem = await linking.logged_out(held[0].client)
-                    await held[0].close()
-                else:
-                    if held is not None:
-                        await held[0].close()
-                    problem = await linking.log_out(order.session, order.proxy, self._around)
+                problem = await linking.log_out(order.session, order.proxy, self._around)
         except TimeoutError:
             problem = "WhatsApp did not answer in time"
         self._wire.write(Done(order.number, problem))
