@@ -140,6 +140,7 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "phase": lambda t: "code",
     "phone": lambda t: f"{t.number}101",
     "q": lambda t: t.mark,
+    "reason": lambda t: "unconfirmed",
     "recipient": lambda t: f"{t.number}101",
     "state": lambda t: "online",
     "status": lambda t: "running",
