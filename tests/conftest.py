@@ -3,11 +3,14 @@
 The schema is migrated once into a template; a test's database is a copy of it, dropped afterwards.
 """
 
+import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import FrameType
 from uuid import uuid4
 
 import pytest
@@ -38,7 +41,10 @@ _ENOUGH = 2 << 30
 
 
 def pytest_configure() -> None:
-    """A person's own settings must not reach the tests."""
+    """A person's own settings must not reach the tests; one that forbids Python to keep what it compiled would make
+    each of the hundreds of processes that are started compile everything again.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in list(os.environ):
         if name == "FLEETCAST_MODEL_EXAMPLES":  # how long the model of the queue runs is no setting of Fleetcast
             continue
@@ -47,21 +53,27 @@ def pytest_configure() -> None:
 
 
 LONGEST_FIRST = (
-    "api/test_fuzz.py",
-    "chaos/test_crash_table_scheduler.py",
-    "chaos/test_crash_table_takeover.py",
-    "chaos/test_servers.py",
     "chaos/test_crash_table_sender.py",
+    "chaos/test_crash_table_scheduler.py",
+    "chaos/test_servers.py",
     "chaos/test_kills.py",
     "browser/test_pages.py",
+    "chaos/test_crash_table_takeover.py",
     "bench/test_bench.py",
-    "security/test_table_logs.py",
-    "cli/test_demo.py",
-    "cli/test_up.py",
+    "api/test_fuzz.py",
     "engine/test_sending.py",
-    "models/test_queue_model.py",
+    "security/test_table_logs.py",
+    "cli/test_up.py",
+    "cli/test_demo.py",
     "security/test_isolation.py",
+    "models/test_queue_model.py",
+    "engine/test_leases.py",
     "embedded/test_servers.py",
+    "browser/test_windows.py",
+    "browser/test_chart.py",
+    "chaos/test_nodes.py",
+    "docs/test_api_guide.py",
+    "security/test_table_fairness.py",
     "testbed/test_rotation.py",
 )
 """Below tests/; begun first, so that all processes end at about the same time. A file is one process's work."""
@@ -72,6 +84,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take long in front; `--no-loadscope-reorder` keeps them there."""
     places = {Path("tests", name): place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(Path(item.location[0]), len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: nobody need look through it for garbage, nor for the little
+    that a test leaves as often as in a program that runs for weeks.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Ctrl-C as ever, but not by Python's own handler: each run of a loop (there is one for each fixture) would take
+    that one's place, and `signal` writes out what it replaces, with all that the fixture has made.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupted)
 
 
 @pytest.fixture(scope="session")
@@ -142,11 +176,13 @@ async def runtime(db: Database, redis_url: str, short_directory: Path) -> AsyncI
         yield opened
 
 
+_LIGHT = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+
+
 @pytest.fixture
 def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords are hashed with next to no work; for tests that make many and ask nothing of the hash."""
-    light = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
-    monkeypatch.setattr(passwords, "_argon2", lambda: light)
+    monkeypatch.setattr(passwords, "_argon2", lambda: _LIGHT)
 
 
 @pytest.fixture

@@ -28,12 +28,18 @@ _STARTED: "list[tuple[Path, subprocess.Popen[bytes]]]" = []
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 60.0) -> None:
-    """Wait until something is so that other processes bring about."""
+    """Wait until something is so that other processes bring about. Looking takes at most a fifth of the time: what
+    takes long to look at is not held up by it.
+    """
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds):
             # Other processes give no signal.
-            while not (await found if isinstance(found := condition(), Awaitable) else found):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+            while True:
+                begun = loop.time()
+                if await found if isinstance(found := condition(), Awaitable) else found:
+                    return
+                await asyncio.sleep(max(0.02, 4 * (loop.time() - begun)))
     except TimeoutError:
         raise AssertionError(f"not within {seconds:g} s: {what}") from None
 

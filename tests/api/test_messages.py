@@ -61,6 +61,9 @@ async def test_filters_meet(api: httpx2.AsyncClient, cast: Broadcast) -> None:
     assert await ids(api, status="in_doubt") == [m[3], m[2]]
     assert await ids(api, device_id=cast.devices[0]) == [m[4], m[2], m[0]]
     assert await ids(api, device_id=cast.devices[0], status="in_doubt") == [m[2]]
+    assert await ids(api, reason="no_answer") == [m[3], m[2]]
+    assert await ids(api, campaign_id=cast.campaign, reason="not_on_whatsapp") == [m[1]]
+    assert await ids(api, campaign_id=cast.campaign, reason="not_on_whatsapp", status="in_doubt") == []
     assert await ids(api, campaign_id=cast.campaign) == m, "of a campaign: by number"
     assert await ids(api, recipient=cast.phones[1]) == [m[1]]
     assert await ids(api, recipient=cast.phones[1].replace("+60", "0")) == [m[1]], "as people write it"
@@ -120,7 +123,7 @@ async def test_s45_times_and_numbers_at_the_edge_are_refused_by_name(
 async def test_s07_filters_know_their_words_and_nothing_else(
     api: httpx2.AsyncClient, cast: Broadcast, text: str
 ) -> None:
-    for name in ("status", "device_id", "campaign_id", "recipient", "since", "after", "limit"):
+    for name in ("status", "reason", "device_id", "campaign_id", "recipient", "since", "after", "limit"):
         answer = await api.get("messages", params={name: text})
         assert (answer.status_code, fields(answer)) == (422, [name])
     answer = await api.get("messages", params={"campaign_id": cast.campaign, "after": text})

@@ -30,6 +30,11 @@ def browser_program(path: str | None = None, *, required: bool) -> str:
     return found
 
 
+@pytest.fixture(autouse=True)
+def quick(quick_hashing: None) -> None:
+    """What a hash costs is asked in `tests/services/accounts/test_passwords.py`."""
+
+
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     program = browser_program(required=bool(os.environ.get("REQUIRE_BROWSER")))

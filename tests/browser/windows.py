@@ -25,9 +25,30 @@ from playwright.async_api import (
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ADVICE = "there is no Chromium on this machine; as root: make browser, or on Debian: apt install chromium"
+WITHOUT = (
+    # What opens below the address bar, which nobody sees here: two pages made with each window, and most of its cost.
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    # What Playwright turns off, in whose list's place this one comes.
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+)
+"""Features of Chromium that are off."""
 FLAGS = (
     "--disable-gpu",
     "--host-resolver-rules=MAP *.test 127.0.0.1",
+    f"--disable-features={','.join(WITHOUT)}",
 )
 PATIENCE = 30_000.0
 """Milliseconds until a step gives up; a bound, not a pause."""

@@ -38,6 +38,7 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "POST /devices/actions/{action}": lambda t: {"data": {"device": str(t.ids["device_id"])}},
     "POST /devices/{device_id}/pair": lambda t: {"data": {"how": "qr"}},
     "POST /devices/{device_id}/test": lambda t: {"data": {"to": f"{t.number}778", "text": f"{t.mark} text"}},
+    "POST /devices/{device_id}/proxy": lambda t: {"data": {"proxy": f"http://proxy.{t.mark}.example:8080"}},
     "POST /devices/{device_id}/pace": lambda t: {"data": {"min_delay": "20", "max_delay": "40"}},
     "POST /devices/bulk": lambda t: {"data": {"device": str(t.ids["device_id"]), "action": "pause"}},
     "POST /devices/bulk/start": lambda t: {
@@ -65,6 +66,7 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "PATCH /api/v1/campaigns/{campaign_id}": lambda t: {"json": {"title": f"{t.mark} again"}},
     "PATCH /api/v1/leads/{lead_id}": lambda t: {"json": {"name": f"{t.mark} again"}},
     "PATCH /api/v1/workspace": lambda t: {"json": {"name": f"{t.mark} again"}},
+    "POST /api/v1/devices/{device_id}/proxy": lambda t: {"json": {"address": "http://proxy.example:8080"}},
     "POST /api/v1/devices/{device_id}/lead-imports": lambda t: a_file(t),
     "POST /api/v1/devices/{device_id}/lead-imports/check": lambda t: a_file(t),
     "POST /api/v1/devices/{device_id}/lead-imports/preview": lambda t: a_file(t),
@@ -138,6 +140,7 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "phase": lambda t: "code",
     "phone": lambda t: f"{t.number}101",
     "q": lambda t: t.mark,
+    "reason": lambda t: "unconfirmed",
     "recipient": lambda t: f"{t.number}101",
     "state": lambda t: "online",
     "status": lambda t: "running",

@@ -43,6 +43,12 @@ async def app(runtime: Runtime) -> AsyncIterator[FastAPI]:
         yield made
 
 
+_ways: list[Way] = []
+"""Every application has the same ones: they are found, and described, once."""
+
+
 @pytest.fixture
 async def stage(app: FastAPI, runtime: Runtime) -> Stage:
-    return Stage(app, runtime, ways(app), await whole_workspace(runtime), await whole_workspace(runtime))
+    if not _ways:
+        _ways.extend(ways(app))
+    return Stage(app, runtime, _ways, await whole_workspace(runtime), await whole_workspace(runtime))

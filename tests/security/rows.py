@@ -5,12 +5,21 @@ workspace through something else says so in `THROUGH`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.store.connection import Connection, Database
 
-Digest = Mapping[tuple[str, int | None], str]
-"""(table, workspace or None) → what stands in its rows."""
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What stands in all tables at one time."""
+
+    rows: Mapping[tuple[str, int | None], str]
+    """(table, workspace or None) → a sum over its rows."""
+    writers: str
+    """How many transactions of the whole server had written when it was taken."""
+
 
 THROUGH = {
     "workspaces": "t.id",
@@ -31,19 +40,30 @@ FROM information_schema.columns c JOIN information_schema.tables t USING (table_
 WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' GROUP BY 1 ORDER BY 1"""
 
 
-async def digest(db: Database) -> Digest:
-    """What stands in all tables now."""
+async def digest(db: Database, last: Digest | None = None) -> Digest:
+    """What stands in all tables now; `last` again if no transaction has written since, which is quickly asked."""
     async with db.connection() as connection:
-        rows = await connection.fetch(await _statement(connection))
-    return {(row["name"], row["workspace"]): row["told"] for row in rows}
+        # Only what writes has a number, and this is the one after the highest that has ended.
+        writers = await connection.fetchval("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+        if last is not None and last.writers == writers:
+            return last
+        if db.dsn not in _statements:
+            _statements[db.dsn] = await _statement(connection)
+        rows = await connection.fetch(_statements[db.dsn])
+    return Digest({(row["name"], row["workspace"]): row["told"] for row in rows}, writers)
 
 
 def differences(before: Digest, after: Digest, *, besides: WorkspaceId | None = None) -> list[str]:
     """Tables of which something differs; not those of the workspace `besides`, where the asker may do what they do."""
-    keys = {key for key in before.keys() | after.keys() if besides is None or key[1] != besides}
+    was, now = before.rows, after.rows
+    keys = {key for key in was.keys() | now.keys() if besides is None or key[1] != besides}
     return sorted(
-        {f"{table} of {place}" for table, place in keys if before.get((table, place)) != after.get((table, place))}
+        {f"{table} of {place}" for table, place in keys if was.get((table, place)) != now.get((table, place))}
     )
+
+
+_statements: dict[str, str] = {}
+"""By database: the schema stays as it is, and a statement that is the same again is planned once."""
 
 
 async def _statement(connection: Connection) -> str:
@@ -54,8 +74,7 @@ async def _statement(connection: Connection) -> str:
         place = THROUGH.get(table, "t.workspace_id" if "workspace_id" in columns else "NULL::bigint")
         told = ", ".join(f't."{c}"' for c in columns if c not in QUIET.get(table, ()))
         parts.append(
-            f"SELECT '{table}' AS name, {place} AS workspace, "
-            f"md5(string_agg(md5(ROW({told})::text), '' ORDER BY md5(ROW({told})::text))) AS told "
-            f'FROM "{table}" t GROUP BY 2'
+            f"SELECT '{table}' AS name, place AS workspace, md5(string_agg(one, '' ORDER BY one)) AS told "
+            f'FROM (SELECT {place} AS place, md5(ROW({told})::text) AS one FROM "{table}" t) AS r GROUP BY place'
         )
     return " UNION ALL ".join(parts)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -119,6 +119,34 @@ async def test_a_crowd_is_estimated_and_the_estimate_is_near(crowd: Scene, wish:
         wanted = getattr(exact.audience, name)
         assert getattr(found, name) == pytest.approx(wanted, rel=0.15, abs=60), name
     assert found.seconds == pytest.approx(exact.audience.seconds, rel=0.2), "customers are all of one device"
+
+
+async def test_counting_a_crowd_is_remembered_until_more_than_a_few_leads_were_added_or_time_is_up(
+    crowd: Scene,
+) -> None:
+    counts, now = LeadCounts(), datetime(2026, 3, 2, 12, tzinfo=UTC)
+    async with crowd.runtime.db.connection() as connection:
+
+        async def counted(at: datetime = now) -> int:
+            return sum((await counts.of(connection, crowd.workspace, at)).values())
+
+        async def add(first: int, n: int) -> None:
+            await crowd.execute(
+                "INSERT INTO leads (workspace_id, device_id, phone) "
+                "SELECT $1, $2, '+6013' || lpad(i::text, 7, '0') FROM generate_series($3::bigint, $4) i",
+                crowd.workspace,
+                crowd.devices[0],
+                first,
+                first + n - 1,
+            )
+            await crowd.execute("UPDATE devices SET leads_version = leads_version + 1 WHERE id = $1", crowd.devices[0])
+
+        before = await counted()
+        await add(0, 10)
+        assert await counted() == before, "ten of 30,000 do not show"
+        assert await counted(now + timedelta(minutes=11)) == before + 10
+        await add(10, 1_000)
+        assert await counted(now + timedelta(minutes=11)) == before + 1_010, "a file that was just imported does"
 
 
 async def test_who_types_does_not_wait_for_a_slow_count_and_the_text_is_still_looked_at(

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from fleetcast.services.liveness import SILENT_SECONDS, troubles
+from fleetcast.services.liveness import SILENT_SECONDS, missing, troubles
 from fleetcast.store.processes import Process
 
 GONE = SILENT_SECONDS + 5
@@ -48,3 +48,9 @@ def test_of_many_that_are_gone_the_last_is_told() -> None:
 def test_what_signed_off_or_never_was_there_is_nobodys_trouble() -> None:
     assert told() == []
     assert told(process("c", "web")) == []
+
+
+def test_kinds_that_campaigns_need_are_missed_however_they_ended_and_told_once() -> None:
+    assert missing([process("c", "web")]) == ["scheduler", "sender"]
+    assert missing([process("a"), process("b", "scheduler")]) == []
+    assert missing([process("a", silent=GONE), process("b", "scheduler")]) == [], "that is told as trouble"

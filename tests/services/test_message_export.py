@@ -6,7 +6,7 @@ import io
 import pytest
 
 from fleetcast.domain.identifiers import CampaignId, Phone
-from fleetcast.domain.message import MessageStatus
+from fleetcast.domain.message import MessageStatus, Reason
 from fleetcast.errors import NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services import message_export
@@ -49,6 +49,8 @@ async def test_filters_are_those_of_the_list(scene: Scene) -> None:
     assert len(await table(scene, WantedMessages())) == 10
     [failed] = await table(scene, WantedMessages(campaign, status=MessageStatus.FAILED))
     assert failed["reason"] == "recipient_refused"
+    assert len(await table(scene, WantedMessages(campaign, reason=Reason.RECIPIENT_REFUSED))) == 1
+    assert await table(scene, WantedMessages(campaign, reason=Reason.EXPIRED)) == []
     assert len(await table(scene, WantedMessages(recipient=Phone("+60120000002")))) == 2
     assert await table(scene, WantedMessages(campaign, status=MessageStatus.IN_DOUBT)) == []
 

@@ -15,6 +15,11 @@ from tests.security.seeding import Tenant, whole_workspace
 from tests.web import visitors
 
 
+@pytest.fixture(autouse=True)
+def quick(quick_hashing: None) -> None:
+    """What a hash costs is asked in `tests/services/accounts/test_passwords.py`."""
+
+
 @pytest.fixture
 async def app(runtime: Runtime) -> AsyncIterator[FastAPI]:
     made = create_app(runtime, (PREFIX, create_api(runtime)))

@@ -15,8 +15,6 @@ from fleetcast.services.accounts.tokens import SESSION, new_token
 from fleetcast.web.app import create_app
 from tests.services.accounts.stage import account, is_open
 
-pytestmark = pytest.mark.usefixtures("quick_hashing")
-
 URL = "https://fleetcast.example.org"
 
 

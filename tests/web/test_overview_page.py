@@ -12,6 +12,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import processes
 from fleetcast.store.connection import Database
+from fleetcast.store.identity import note_node
 from fleetcast.web.app import create_app
 from tests.api.tenants import Person
 from tests.web import visitors
@@ -41,6 +42,21 @@ async def test_a_campaigns_figures_are_shown_and_add_up(
     assert "Failed: 40 not on WhatsApp, 5 content refused." in page.words
     assert "Simulated devices: no message leaves this machine." in page.words
     assert "3 messages may or may not have left" in page.words
+
+
+async def test_who_has_a_campaign_under_way_is_told_when_nothing_runs_that_could_send_it(
+    client: httpx2.AsyncClient, db: Database, workspace: WorkspaceId
+) -> None:
+    await add_device(db, workspace, "Kedai 1")
+    told = "No scheduler and no sender runs at this moment: nothing goes out until one does."
+    assert told not in (await get(client)).words, "nothing waits for one"
+    await add_campaign(db, workspace, "Spring", sums=FIGURES)
+    assert told in (await get(client)).words
+    async with db.connection() as connection:
+        await note_node(connection, "here", "here")
+        for kind in ("scheduler", "sender"):
+            await processes.beat(connection, f"{kind} 1", kind, "here", [], {})
+    assert "runs at this moment" not in (await get(client)).words
 
 
 async def test_the_bar_of_a_campaign_never_leaves_its_track(

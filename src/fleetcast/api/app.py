@@ -94,6 +94,13 @@ async def documentation() -> Response:
     return HTMLResponse(page)
 
 
+_whole = APIRouter(responses=problems.RESPONSES, generate_unique_id_function=lambda route: route.name)
+"""Every route. To find out what each of them takes is most of the work of making an application: once is enough."""
+_whole.include_router(router)
+for _resource in RESOURCES:
+    _whole.include_router(_resource.router)
+
+
 def create_api(runtime: Runtime) -> FastAPI:
     """The API on an open runtime. Its lifespan owns the imports of uploaded files."""
     jobs = ImportJobs(runtime)
@@ -115,17 +122,13 @@ def create_api(runtime: Runtime) -> FastAPI:
         openapi_url=None,
         lifespan=lifespan,
         redirect_slashes=False,  # it would lead to whatever host the request names
-        responses=problems.RESPONSES,
-        generate_unique_id_function=lambda route: route.name,
+        routes=_whole.routes,
     )
     app.state.runtime = runtime
     app.state.import_jobs = jobs
     app.state.rate_limits = RateLimits(runtime.redis, runtime.keys)
     app.state.meters = Meters()
     app.state.watch = Watch()
-    app.include_router(router)
-    for resource in RESOURCES:
-        app.include_router(resource.router)
     app.mount("/docs/assets", StaticFiles(packages=[("fleetcast.api", "static")]), name="docs-assets")
     app.mount("/docs/swagger", StaticFiles(packages=[("fastapi_offline", "static")]), name="swagger")
     app.add_exception_handler(FleetcastError, problems.known)

@@ -17,7 +17,7 @@ from fleetcast.api.repetition import Key
 from fleetcast.domain.access import Access, Scope
 from fleetcast.domain.content import LONGEST_BODY
 from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone
-from fleetcast.domain.message import Delivery, MessageStatus
+from fleetcast.domain.message import Delivery, MessageStatus, Reason
 from fleetcast.domain.phone import parse_phone
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
@@ -170,6 +170,7 @@ async def _wanted(
     recipient: Annotated[str | None, Query(max_length=100, description="Only to this number.")] = None,
     since: Annotated[Instant | None, Query(description="Only those made then or later.")] = None,
     until: Annotated[Instant | None, Query(description="Only those made before then.")] = None,
+    reason: Annotated[Reason | None, Query(description="Only those that stand where they do because of it.")] = None,
 ) -> WantedMessages:
     return WantedMessages(
         None if campaign_id is None else CampaignId(campaign_id),
@@ -178,6 +179,7 @@ async def _wanted(
         await _recipient(runtime, access, recipient),
         since,
         until,
+        reason,
     )
 
 
@@ -208,6 +210,7 @@ async def list_messages(
         recipient=wanted.recipient,
         since=wanted.since,
         until=wanted.until,
+        reason=wanted.reason,
         after=with_plus(after) if by_number else after,
         limit=limit,
     )

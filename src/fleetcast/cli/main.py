@@ -46,6 +46,7 @@ GROUPS = (
     "message",
     "suppression",
     "process",
+    "node",
     "db",
 )
 """Groups of commands; a module each."""

@@ -9,7 +9,7 @@ import typer
 from fleetcast.cli.output import emit_json, local_time, number, say, table
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
 from fleetcast.domain.identifiers import MessageId, WorkspaceId
-from fleetcast.domain.message import Delivery, MessageStatus
+from fleetcast.domain.message import Delivery, MessageStatus, Reason
 from fleetcast.domain.phone import parse_phone
 from fleetcast.runtime import Runtime
 from fleetcast.services import doubts
@@ -36,6 +36,7 @@ def show_all(
     campaign: Annotated[str | None, typer.Option(help="Only of this campaign: its title or its number.")] = None,
     device: Annotated[str | None, typer.Option(help="Only of this device.")] = None,
     status: Annotated[MessageStatus | None, typer.Option(help="Only with this status.")] = None,
+    reason: Annotated[Reason | None, typer.Option(help="Only with this reason.")] = None,
     recipient: Annotated[str | None, typer.Option(help="Only to this number.")] = None,
     after: Annotated[str | None, typer.Option(help="Where the page before said it goes on.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="Messages a page.")] = 50,
@@ -53,6 +54,7 @@ def show_all(
             campaign_id=whole.id if whole else None,
             device_id=sender.id if sender else None,
             status=status,
+            reason=reason,
             recipient=parse_phone(recipient, where.region) if recipient else None,
             after=after,
             limit=limit,

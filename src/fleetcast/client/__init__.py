@@ -12,7 +12,7 @@ of the rest of Fleetcast and can be used from another machine.
 
 from fleetcast.client.audit import Entry
 from fleetcast.client.campaigns import Audience, Campaign, CampaignDetails, Counts
-from fleetcast.client.devices import Device, LoggedOut, Pairing, PairingCode, ShownPairing
+from fleetcast.client.devices import Device, LoggedOut, Pairing, PairingCode, Proxy, ShownPairing
 from fleetcast.client.errors import (
     ApiError,
     ClientError,
@@ -112,6 +112,7 @@ __all__ = [
     "Preview",
     "PreviewedLead",
     "PreviewedRow",
+    "Proxy",
     "Resent",
     "Resources",
     "RowProblem",

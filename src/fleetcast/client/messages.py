@@ -106,6 +106,7 @@ class Messages:
         recipient: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        reason: str | None = None,
         limit: int = PAGE,
         after: str | None = None,
     ) -> Pages[Message]:
@@ -117,6 +118,7 @@ class Messages:
             "recipient": recipient,
             "since": since,
             "until": until,
+            "reason": reason,
             "limit": limit,
         }
         return Pages(self._exchange, "messages", Message, query, after=after)
@@ -131,6 +133,7 @@ class Messages:
         recipient: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        reason: str | None = None,
     ) -> int:
         """Write the same messages, all of them, to a CSV file that no spreadsheet runs; its bytes."""
         query = {
@@ -140,6 +143,7 @@ class Messages:
             "recipient": recipient,
             "since": since,
             "until": until,
+            "reason": reason,
         }
         return await self._exchange.save("messages/export", Path(target), query=query)
 

@@ -7,7 +7,7 @@ pressed must cost next to nothing with a million leads.
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,7 +17,7 @@ from fleetcast.domain.schedule import parse_zone, touches_night
 from fleetcast.errors import InvalidInput
 from fleetcast.store import audience, audience_sample
 from fleetcast.store.audience import Audience, Headcount
-from fleetcast.store.audience_sample import Sample, Sender
+from fleetcast.store.audience_sample import LeadsMark, Sample, Sender
 from fleetcast.store.connection import Connection
 from fleetcast.store.workspaces import Workspace
 
@@ -28,6 +28,10 @@ FEW = 5_000
 DAY = 86_400.0
 PRIOR = 20
 """Leads that would have to be looked at of a device before its own share of recipients outweighs that of all."""
+REMEMBERED = timedelta(minutes=10)
+"""How long leads that change, but hardly grow in number, are not counted anew for an estimate."""
+UNNOTICED = 200
+"""An estimate may be that part of all leads behind."""
 MUCH_A_DAY = 500
 """Messages of one number on one day from which on a person is warned."""
 
@@ -111,24 +115,45 @@ class AudienceLook:
 
 
 class LeadCounts:
-    """How many leads each device of a workspace has, remembered until leads change: what an estimate is shared out
-    by.
+    """How many leads each device of a workspace has, remembered: what an estimate is shared out by.
+
+    Counting a million takes longer than somebody who types should wait, so what is remembered serves until leads or
+    devices were added or removed that would show in an estimate, and else for `REMEMBERED`.
     """
 
     def __init__(self, most: int = 200) -> None:
         self._most = most
-        self._known: OrderedDict[WorkspaceId, tuple[tuple[int, int], dict[DeviceId, int]]] = OrderedDict()
+        self._known: OrderedDict[WorkspaceId, _Counted] = OrderedDict()
 
-    async def of(self, connection: Connection, workspace_id: WorkspaceId) -> dict[DeviceId, int]:
+    async def of(self, connection: Connection, workspace_id: WorkspaceId, now: datetime) -> dict[DeviceId, int]:
         """By device."""
-        version = await audience_sample.leads_version(connection, workspace_id)
+        mark = await audience_sample.leads_mark(connection, workspace_id)
         known = self._known.pop(workspace_id, None)
-        if known is None or known[0] != version:
-            known = version, await audience_sample.leads_by_device(connection, workspace_id)
+        if known is None or not known.serves(mark, now):
+            known = _Counted(now, mark, await audience_sample.leads_by_device(connection, workspace_id))
         self._known[workspace_id] = known
         while len(self._known) > self._most:
             self._known.popitem(last=False)
-        return known[1]
+        return known.by_device
+
+
+class _Counted(NamedTuple):
+    """What was counted, and of what."""
+
+    at: datetime
+    mark: LeadsMark
+    by_device: dict[DeviceId, int]
+
+    def serves(self, mark: LeadsMark, now: datetime) -> bool:
+        """Whether an estimate would hardly be another if it was counted again."""
+        if mark == self.mark:
+            return True
+        added = mark.newest_lead - self.mark.newest_lead
+        return (
+            mark.devices == self.mark.devices
+            and added * UNNOTICED <= sum(self.by_device.values())
+            and now - self.at <= REMEMBERED
+        )
 
 
 async def look_at_audience(
@@ -142,7 +167,7 @@ async def look_at_audience(
     sampled = await audience_sample.sample(connection, workspace.id, wish.audience, wish.required)
     counted: Headcount | None = None
     is_small = not await audience_sample.has_more_leads_than(connection, workspace.id, FEW)
-    owned = {} if exact or is_small else await counts.of(connection, workspace.id)
+    owned = {} if exact or is_small else await counts.of(connection, workspace.id, now)
     scale = sum(owned.values()) / sampled.every if sampled.every else 0.0
     is_few = is_small or (_has_an_index(wish.audience) and sampled.leads * scale <= FEW)
     if exact:

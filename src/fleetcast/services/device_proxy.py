@@ -9,6 +9,7 @@ from fleetcast.domain.device import TransportKind
 from fleetcast.domain.identifiers import DeviceId, WorkspaceId
 from fleetcast.errors import Conflict, InvalidInput, NotFound
 from fleetcast.runtime import Runtime
+from fleetcast.services.devices import get_device
 from fleetcast.services.installation_key import installation_key
 from fleetcast.store import audit, devices, linked_sessions
 
@@ -46,13 +47,13 @@ async def set_proxy(
     for a device of another kind.
     """
     wanted = checked(address) if address.strip() else None
-    seal = await installation_key(runtime)
+    device = await get_device(runtime, workspace_id, device_id)
+    if device.transport is not TransportKind.LINKED:
+        raise Conflict(f"{device.name} is not a linked device: it needs no proxy.")
+    seal = await installation_key(runtime)  # not before: the first use of a key is remembered
     async with runtime.db.transaction() as connection:
-        device = await devices.locked(connection, workspace_id, device_id)
-        if device is None:
+        if await devices.locked(connection, workspace_id, device_id) is None:
             raise NotFound(f"There is no device {device_id} in this workspace.")
-        if device.transport is not TransportKind.LINKED:
-            raise Conflict(f"{device.name} is not a linked device: it needs no proxy.")
         before = await linked_sessions.shown_proxy(connection, device_id)
         if wanted is None:
             await linked_sessions.no_proxy(connection, device_id)

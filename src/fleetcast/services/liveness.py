@@ -8,7 +8,8 @@ One rule for `/ready`, the first page and the figures. It reads nothing but what
 - One that was not, and did not sign off, is gone: killed, cut off, or blocked so that it cannot even say so. That is
   trouble only while no other of its kind lives: others take over what it did, and a process that was started in its
   place has another name. The one that was heard of last is told.
-- What signed off, or never was there, is nobody's trouble: a person stopped it, or it runs nowhere on purpose.
+- What signed off, or never was there, is nobody's trouble: a person stopped it, or it runs nowhere on purpose. Who has
+  campaigns under way is told of it all the same (`missing`).
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from fleetcast.store.processes import Process
 
 SILENT_SECONDS = 15.0
 """Seven beats missed."""
+NEEDED = ("scheduler", "sender")
+"""Kinds of processes that campaigns need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,9 @@ def troubles(known: Sequence[Process]) -> list[Trouble]:
         if not is_alive(last):
             found.append(Trouble(last.name, kind, (), last.silent))
     return found
+
+
+def missing(known: Sequence[Process]) -> list[str]:
+    """Kinds without which nothing goes out, and of which none lives or is told as lost."""
+    told = {trouble.kind for trouble in troubles(known)}
+    return [kind for kind in NEEDED if kind not in told and not any(p.kind == kind and is_alive(p) for p in known)]

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from fleetcast.domain.formulas import guarded
 from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone, WorkspaceId
-from fleetcast.domain.message import MessageStatus
+from fleetcast.domain.message import MessageStatus, Reason
 from fleetcast.errors import NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services.messages import LARGEST_PAGE, MessagePage, list_messages
@@ -51,6 +51,7 @@ class WantedMessages:
     recipient: Phone | None = None
     since: datetime | None = None
     until: datetime | None = None
+    reason: Reason | None = None
 
 
 async def download_messages(
@@ -72,7 +73,7 @@ async def download_messages(
             subject = f"campaign {campaign.id}"
     first = await _page(runtime, workspace_id, wanted, None)
     async with runtime.db.transaction() as connection:
-        narrowed = {"status": wanted.status, "device_id": wanted.device_id}
+        narrowed = {"status": wanted.status, "reason": wanted.reason, "device_id": wanted.device_id}
         facts = {name: value for name, value in narrowed.items() if value is not None}
         await audit.record(connection, workspace_id, actor, "messages.export", subject, after=facts or None)
     zone = ZoneInfo(workspace.time_zone)
@@ -100,6 +101,7 @@ async def _page(runtime: Runtime, workspace_id: WorkspaceId, wanted: WantedMessa
         recipient=wanted.recipient,
         since=wanted.since,
         until=wanted.until,
+        reason=wanted.reason,
         after=after,
         limit=LARGEST_PAGE,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone, WorkspaceId
-from fleetcast.domain.message import MessageStatus
+from fleetcast.domain.message import MessageStatus, Reason
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.store import messages
@@ -82,6 +82,7 @@ async def list_messages(
     recipient: Phone | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    reason: Reason | None = None,
     after: str | None = None,
     limit: int = 50,
 ) -> MessagePage:
@@ -100,7 +101,7 @@ async def list_messages(
         raise InvalidInput("limit", f"between 1 and {LARGEST_PAGE:,}, not {limit}")
     if campaign_id is not None and not 0 < campaign_id <= LAST_ID:
         return MessagePage([], None)
-    wanted = Wanted(device_id, status, campaign_id, since, until)
+    wanted = Wanted(device_id, status, campaign_id, since, until, reason)
     async with runtime.db.transaction() as connection, messages.time_limit(connection):
         if recipient is not None:
             rows = await messages.of_person(connection, workspace_id, recipient, wanted, _position(after), limit + 1)

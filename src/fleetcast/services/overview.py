@@ -17,7 +17,7 @@ from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.domain.message import MessageStatus
 from fleetcast.errors import NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services.liveness import Trouble, troubles
+from fleetcast.services.liveness import Trouble, missing, troubles
 from fleetcast.store import overview as store
 from fleetcast.store import processes, workspaces
 from fleetcast.store.connection import Connection
@@ -137,6 +137,8 @@ class Overview:
     has_leads: bool
     troubles: tuple[Trouble, ...] = ()
     """Processes of the installation that do not do their work."""
+    missing: tuple[str, ...] = ()
+    """Kinds of processes that campaigns under way wait for, because none runs."""
 
     @property
     def running(self) -> int:
@@ -286,6 +288,7 @@ async def overview(runtime: Runtime, workspace_id: WorkspaceId, meter: Meter | N
         lines = {r.id: _line(r, counted[r.id], meter, at) for r in [*active, *resting]}
         fleet = await fleet_of(connection, workspace_id, listed=LISTED)
         busy = [lines[r.id] for r in active]
+        heard_of = await processes.known(connection)
         return Overview(
             workspace=workspace,
             at=at,
@@ -298,7 +301,8 @@ async def overview(runtime: Runtime, workspace_id: WorkspaceId, meter: Meter | N
             fleet=fleet,
             needs=await _needs(connection, workspace_id, fleet, [*busy, *(lines[r.id] for r in resting)]),
             has_leads=bool(statuses) or await store.has_leads(connection, workspace_id),
-            troubles=tuple(troubles(await processes.known(connection))),
+            troubles=tuple(troubles(heard_of)),
+            missing=tuple(missing(heard_of)) if statuses.get(CampaignStatus.RUNNING) else (),
         )
 
 

@@ -19,7 +19,7 @@ from fleetcast.errors import Unavailable
 from fleetcast.store.audience import ADDRESSED, SUPPRESSED, WRITABLE, Audience, lacks
 from fleetcast.store.connection import Connection
 
-STRATA, RUN = 512, 8
+STRATA, RUN = 256, 8
 """Parts of the range, and leads that are read of each."""
 QUICK = timedelta(milliseconds=1_500)
 """Past this a look is given up: nobody who types waits for longer."""
@@ -78,6 +78,11 @@ WHERE m.workspace_id = $1 AND m.lead_id IS NOT NULL AND m.dedupe_key < 'c:' || $
     (SELECT l.phone FROM leads l WHERE l.workspace_id = $1 AND l.id = $3), '')
 ORDER BY m.dedupe_key LIMIT 1"""
 
+_MARK = """
+SELECT coalesce((SELECT id FROM leads WHERE workspace_id = $1 ORDER BY id DESC LIMIT 1), 0)::bigint,
+  count(*) FILTER (WHERE deleted_at IS NULL), coalesce(sum(leads_version), 0)::bigint
+FROM devices WHERE workspace_id = $1"""
+
 _OWN_COUNTS = """
 SELECT device_id, count(*) AS n FROM leads WHERE workspace_id = $1 GROUP BY device_id"""
 
@@ -114,6 +119,16 @@ class Sender(NamedTuple):
     """Seconds between two of its messages, on average."""
     is_ready: bool
     """It can send now."""
+
+
+class LeadsMark(NamedTuple):
+    """Where the leads of a workspace stand, read without looking at them. One that is the same means no change."""
+
+    newest_lead: int
+    """Its number; numbers of other workspaces lie between."""
+    devices: int
+    changes: int
+    """Grows with every change of a lead."""
 
 
 async def be_quick(connection: Connection) -> None:
@@ -190,13 +205,11 @@ async def senders(connection: Connection, workspace_id: WorkspaceId) -> list[Sen
     return [Sender(*row) for row in rows]
 
 
-async def leads_version(connection: Connection, workspace_id: WorkspaceId) -> tuple[int, int]:
-    """Changes whenever leads of the workspace do."""
-    row = await connection.fetchrow(
-        "SELECT coalesce(sum(leads_version), 0)::bigint, count(*) FROM devices WHERE workspace_id = $1", workspace_id
-    )
+async def leads_mark(connection: Connection, workspace_id: WorkspaceId) -> LeadsMark:
+    """Where the leads of the workspace stand."""
+    row = await connection.fetchrow(_MARK, workspace_id)
     assert row is not None
-    return row[0], row[1]
+    return LeadsMark(*row)
 
 
 async def leads_by_device(connection: Connection, workspace_id: WorkspaceId) -> dict[DeviceId, int]:

@@ -46,6 +46,10 @@ UPDATE devices SET state = 'logged_out', state_reason = $2, state_since = fleetc
 WHERE id = ANY ($1::bigint[]) AND deleted_at IS NULL AND state NOT IN ('unpaired', 'pairing', 'logged_out', 'banned')
 RETURNING id"""
 
+NOBODY_HOLDS = """
+UPDATE devices SET state = 'offline', state_reason = $2, state_since = fleetcast_now()
+WHERE shard_id = $1 AND transport = 'linked' AND state IN ('online', 'connecting') AND deleted_at IS NULL"""
+
 PROXY = "SELECT address FROM device_proxies WHERE device_id = $1"
 SHOWN_PROXY = "SELECT shown FROM device_proxies WHERE device_id = $1"
 SET_PROXY = """
@@ -136,6 +140,11 @@ async def lose(connection: Connection, node: str, reason: str) -> Sequence[Devic
     lost = [row["device_id"] for row in await connection.fetch(LOSE, node)]
     await connection.fetch(LOST, lost, reason)
     return [DeviceId(device) for device in lost]
+
+
+async def nobody_holds(connection: Connection, shard: int, reason: str) -> None:
+    """No sender has this shard: the connections of its linked devices are gone."""
+    await connection.execute(NOBODY_HOLDS, shard, reason)
 
 
 async def proxy(connection: Connection, device: DeviceId) -> bytes | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import asyncpg
 
 from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone, WorkspaceId
-from fleetcast.domain.message import Delivery, MessageStatus
+from fleetcast.domain.message import Delivery, MessageStatus, Reason
 from fleetcast.errors import Unavailable
 from fleetcast.store import message_ages
 from fleetcast.store.connection import Connection, Row
@@ -100,6 +100,7 @@ class Wanted(NamedTuple):
     """Made then or later; a campaign's messages have the time of its start."""
     until: datetime | None = None
     """Made before then."""
+    reason: Reason | None = None
 
 
 _SELECT = """
@@ -110,43 +111,44 @@ FROM broadcast_messages b JOIN devices d ON d.id = b.device_id LEFT JOIN campaig
 
 _FILTER = """b.workspace_id = $1 AND ($2::bigint IS NULL OR b.device_id = $2)
   AND ($3::text IS NULL OR b.status = $3::message_status) AND ($4::bigint IS NULL OR b.campaign_id = $4)
-  AND ($5::timestamptz IS NULL OR b.created_at >= $5) AND ($6::timestamptz IS NULL OR b.created_at < $6)"""
+  AND ($5::timestamptz IS NULL OR b.created_at >= $5) AND ($6::timestamptz IS NULL OR b.created_at < $6)
+  AND ($7::text IS NULL OR b.reason = $7)"""
 
-# Of one campaign: in the order of its keys, which lie side by side in the index. $7 first key not wanted, $8 its end.
-_OF_CAMPAIGN = f"{_SELECT} WHERE {_FILTER} AND b.dedupe_key > $7 AND b.dedupe_key < $8 ORDER BY b.dedupe_key LIMIT $9"
+# Of one campaign: in the order of its keys, which lie side by side in the index. $8 first key not wanted, $9 its end.
+_OF_CAMPAIGN = f"{_SELECT} WHERE {_FILTER} AND b.dedupe_key > $8 AND b.dedupe_key < $9 ORDER BY b.dedupe_key LIMIT $10"
 
-# The same of one device: a look-up for each of its leads. $8 is not needed.
+# The same of one device: a look-up for each of its leads. $9 is not needed.
 _OF_CAMPAIGN_AND_DEVICE = f"""{_SELECT} JOIN leads l ON b.dedupe_key = 'c:' || $4::bigint || ':' || l.phone
-WHERE {_FILTER} AND l.workspace_id = $1 AND l.device_id = $2 AND l.phone > $7 ORDER BY l.phone LIMIT $8"""
+WHERE {_FILTER} AND l.workspace_id = $1 AND l.device_id = $2 AND l.phone > $8 ORDER BY l.phone LIMIT $9"""
 
 _KEY = """SELECT dedupe_key FROM broadcast_messages WHERE dedupe_key > $1 AND dedupe_key < $2
 ORDER BY dedupe_key OFFSET $3 LIMIT 1"""
 
 # Of one person: a look-up per campaign, and the single sends, whose keys lie side by side.
-_OF_PERSON = f"""{_SELECT} WHERE {_FILTER} AND b.recipient = $7 AND b.id < $8 AND b.id IN (
-  SELECT m.id FROM campaigns o JOIN broadcast_messages m ON m.dedupe_key = 'c:' || o.id || ':' || $7
+_OF_PERSON = f"""{_SELECT} WHERE {_FILTER} AND b.recipient = $8 AND b.id < $9 AND b.id IN (
+  SELECT m.id FROM campaigns o JOIN broadcast_messages m ON m.dedupe_key = 'c:' || o.id || ':' || $8
   WHERE o.workspace_id = $1
   UNION ALL
   SELECT m.id FROM broadcast_messages m
-  WHERE m.dedupe_key > 'm:' || $1::bigint || ':' || $7 || ':' AND m.dedupe_key < 'm:' || $1::bigint || ':' || $7 || ';')
-ORDER BY b.id DESC LIMIT $9"""
+  WHERE m.dedupe_key > 'm:' || $1::bigint || ':' || $8 || ':' AND m.dedupe_key < 'm:' || $1::bigint || ':' || $8 || ';')
+ORDER BY b.id DESC LIMIT $10"""
 
 _IN_DOUBT = f"""{_SELECT} WHERE b.workspace_id = $1 AND b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt'
   AND b.id > $2 AND ($4::bigint IS NULL OR b.device_id = $4) ORDER BY b.id LIMIT $3"""
 
-_NEWEST = f"{_SELECT} WHERE {_FILTER} AND b.id < $7 AND b.id > $8 ORDER BY b.id DESC LIMIT $9"
+_NEWEST = f"{_SELECT} WHERE {_FILTER} AND b.id < $8 AND b.id > $9 ORDER BY b.id DESC LIMIT $10"
 
 _LATEST = _NEWEST.replace("ORDER BY", "AND b.status NOT IN ('pending', 'queued', 'sending') ORDER BY")
 
 # The same for a workspace whose messages lie far apart: only its own are looked at.
-_OWN = f"""{_SELECT} WHERE {_FILTER} AND b.id < $7 AND b.id > $8 AND b.id IN (
+_OWN = f"""{_SELECT} WHERE {_FILTER} AND b.id < $8 AND b.id > $9 AND b.id IN (
   SELECT m.id FROM campaigns o JOIN broadcast_messages m
     ON m.dedupe_key > 'c:' || o.id || ':' AND m.dedupe_key < 'c:' || o.id || ';'
   WHERE o.workspace_id = $1 AND ($4::bigint IS NULL OR o.id = $4)
   UNION ALL
   SELECT m.id FROM broadcast_messages m
   WHERE m.dedupe_key > 'm:' || $1::bigint || ':' AND m.dedupe_key < 'm:' || $1::bigint || ';')
-ORDER BY b.id DESC LIMIT $9"""
+ORDER BY b.id DESC LIMIT $10"""
 
 # What a device sends next: what is under way and in its window, then what waits, as far as its campaigns run.
 _WAITING_OF = """p.device_id = $2 AND p.is_open AND p.status IN ('pending', 'queued', 'sending')
@@ -193,7 +195,7 @@ async def of_campaign(
         return Listed([_message(r) for r in rows])
     start, end = f"c:{campaign_id}:{after}", f"c:{campaign_id};"
     bound = None
-    if (wanted.status, wanted.since, wanted.until) != (None, None, None):
+    if any(narrowed is not None for narrowed in (wanted.status, wanted.since, wanted.until, wanted.reason)):
         bound = await connection.fetchval(_KEY, start, end, LOOK - 1)
     behind = end if bound is None else f"{bound}!"  # no number goes on with a sign that sorts before digits
     rows = await connection.fetch(_OF_CAMPAIGN, workspace_id, *wanted, start, behind, limit)

@@ -89,6 +89,10 @@ PAGES = (
     probes,
 )
 """Campaigns' words come before their numbers."""
+_whole = APIRouter()
+"""Every page. To find out what each of them takes is most of the work of making an application: once is enough."""
+for _page in PAGES:
+    _whole.include_router(_page.router, max_body_size=FORM_BYTES)
 
 
 class _Forever(StaticFiles):
@@ -149,10 +153,7 @@ def create_app(runtime: Runtime, api: tuple[str, FastAPI] | None = None) -> Fast
         app.router.routes.append(_Whole(api[0], api[1], name="api"))
         refuse = door.readers_to_sign_in(f"{api[0]}/docs", api[1].exception_handlers[FleetcastError])
         api[1].add_exception_handler(Unauthenticated, refuse)
-    pages = APIRouter(max_body_size=FORM_BYTES)
-    for page in PAGES:
-        pages.include_router(page.router)
-    app.include_router(pages)
+    app.router.routes.extend(_whole.routes)
     app.add_exception_handler(Unauthenticated, door.to_sign_in)
     app.add_exception_handler(FleetcastError, _known_error)
     app.add_exception_handler(HTTPException, _http_error)

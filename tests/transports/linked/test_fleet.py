@@ -182,7 +182,7 @@ async def test_a_device_is_linked_by_qr_code_and_sends_a_campaign(fleet: LinkedF
         assert await broken_invariants(connection) == []
 
 
-async def test_f24_f25_each_lead_is_written_to_by_its_own_device_and_by_no_other(fleet: LinkedFleet) -> None:
+async def test_f24_each_lead_is_written_to_by_its_own_device_and_by_no_other(fleet: LinkedFleet) -> None:
     async with fleet.sender():
         owners = {name: fresh_number() for name in ("One", "Two", "Three")}
         devices = [await fleet.linked(name, number) for name, number in owners.items()]
@@ -192,6 +192,24 @@ async def test_f24_f25_each_lead_is_written_to_by_its_own_device_and_by_no_other
     for name, people in leads.items():
         for person in people:
             assert await fleet.texts(person) == [(owners[name], "Hello")]
+
+
+async def test_f25_what_waits_for_a_device_that_is_gone_does_not_leave_by_another(fleet: LinkedFleet) -> None:
+    async with fleet.sender():
+        owner = fresh_number()
+        here, gone = await fleet.linked("Here", owner), await fleet.linked("Gone", fresh_number())
+        assert gone.phone is None, "its session was made without pairing"
+        await set_state(fleet.runtime, gone.id, DeviceState.LOGGED_OUT, "logged out on the phone")
+        leads = {"Here": [fresh_number()], "Gone": [fresh_number()]}
+        campaign = await fleet.campaign("Hello", here, gone, leads=leads)
+
+        async def the_one_has_left() -> bool:
+            return await fleet.texts(leads["Here"][0]) == [(owner, "Hello")]
+
+        await until(the_one_has_left)
+        found = await show_campaign(fleet.runtime, fleet.workspace.id, campaign)
+        assert found.counts.by_status.get("pending") == 1
+    assert await fleet.texts(leads["Gone"][0]) == []
 
 
 async def test_children_that_are_killed_during_a_campaign_cost_no_message_and_double_none(fleet: LinkedFleet) -> None:

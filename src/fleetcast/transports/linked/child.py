@@ -93,32 +93,34 @@ class Child:
     # sessions
 
     def _hold(self, hold: Hold) -> None:
-        if hold.device in self._sessions:
+        held = self._sessions.get(hold.device)
+        if held is not None:
+            if held[0].is_closing:
+                self._own(self._hold_after(held[0], hold), f"hold {hold.device} again")
             return
         session = Session(hold, self._around)
         self._sessions[hold.device] = session, Sending(session, self._wire, self._clock)
         self._own(session.run(), f"session of {hold.device}")
 
+    async def _hold_after(self, session: Session, hold: Hold) -> None:
+        """It is wanted again while it is just being closed."""
+        await session.closed.wait()
+        if (held := self._sessions.get(hold.device)) is not None and held[0] is session:
+            del self._sessions[hold.device]
+        self._hold(hold)
+
     async def _drop(self, drop: Drop) -> None:
         held = self._sessions.get(drop.device)
         if held is not None:
             await held[0].close()
-            self._sessions.pop(drop.device, None)
+            if self._sessions.get(drop.device) is held:
+                del self._sessions[drop.device]
         self._wire.write(Done(drop.number))
 
     async def _log_out(self, order: LogOut) -> None:
-        held = self._sessions.pop(order.device, None)
-        if held is not None:
-            held[0].is_quiet = True
         try:
             async with asyncio.timeout(order.seconds):
-                if held is not None and held[0].client is not None:
-                    problem = await linking.logged_out(held[0].client)
-                    await held[0].close()
-                else:
-                    if held is not None:
-                        await held[0].close()
-                    problem = await linking.log_out(order.session, order.proxy, self._around)
+                problem = await linking.log_out(order.session, order.proxy, self._around)
         except TimeoutError:
             problem = "WhatsApp did not answer in time"
         self._wire.write(Done(order.number, problem))

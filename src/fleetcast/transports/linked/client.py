@@ -48,6 +48,8 @@ QUIET_SECONDS = 5.0
 CLOSE_SECONDS = 10.0
 FIRST_LOOK, LONGEST_LOOK = 2.0, 60.0
 """Seconds between looks for a session that is elsewhere, or after what could not be opened, doubling."""
+LOG_OUT_PAUSE = 30.0
+"""Seconds between attempts to unlink a device that WhatsApp does not let in."""
 MAX_TEXT = 65_536
 BATCH = 1_000
 
@@ -99,6 +101,7 @@ class LinkedTransport:
         self._devices: dict[DeviceId, _Device] = {}
         self._replaced: set[DeviceId] = set()
         """Their sessions were opened elsewhere: not again before they were closed here."""
+        self._log_out_again: dict[DeviceId, float] = {}
         self._arrived: deque[_Arrived] = deque()
         self._news = asyncio.Event()
         self._numbers = itertools.count(1)
@@ -283,20 +286,19 @@ class LinkedTransport:
             raise Unavailable("Linked devices are not running here.")
         await self.pairings.stop(device.id)
         self._replaced.discard(device.id)
-        files = self._custody.files(device.id)
-        known = self._devices.pop(device.id, None)
-        if known is not None:
-            known.wanted = False
-            known.placed.set()
-        if files.is_paired:
-            proxy = (await self._custody.admit(device.id)).proxy
-            child = known.child if known is not None and known.child is not None else await self._fleet.any_child()
+        await self._release(device.id)
+        files, now = self._custody.files(device.id), self._clock.monotonic()
+        if files.is_paired and not (admission := await self._custody.admit(device.id)).elsewhere:
+            if now < self._log_out_again.get(device.id, 0.0):
+                raise Unavailable("The device is not logged out yet; it is tried again soon.")
+            self._log_out_again[device.id] = now + LOG_OUT_PAUSE
+            child = await self._fleet.any_child()
             problem = await child.ask(
-                lambda number: LogOut(number, device.id, str(files.session), proxy, timeout), timeout + 2.0
+                lambda number: LogOut(number, device.id, str(files.session), admission.proxy, timeout), timeout + 2.0
             )
-            child.devices.discard(device.id)
             if problem:
                 raise Unavailable(f"The device is not logged out yet: {problem}.")
+        self._log_out_again.pop(device.id, None)
         await self._custody.forget(device.id)
 
     # messages

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 COPY_SECONDS = 30.0
 """How long a stop goes on making copies of sessions. The files stay in any case."""
 COPIES_AT_ONCE = 4
+ASKED_AT_ONCE = 4
+"""A sender that takes over thousands of devices leaves connections to the database to others."""
 
 
 class Custody:
@@ -28,6 +30,7 @@ class Custody:
     def __init__(self, folder: Path, keeper: SessionKeeper | None) -> None:
         self._folder = folder
         self._keeper = keeper
+        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
 
     def files(self, device: DeviceId) -> DeviceFiles:
         """The device's files."""
@@ -38,7 +41,8 @@ class Custody:
         if self._keeper is None:
             return Admission()
         files = self.files(device)
-        admission = await self._keeper.admit(device, has_file=files.is_paired)
+        async with self._asking:
+            admission = await self._keeper.admit(device, has_file=files.is_paired)
         if admission.copy is not None and not admission.elsewhere:
             await asyncio.to_thread(files.restore, admission.copy)
         return admission

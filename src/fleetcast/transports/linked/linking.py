@@ -11,8 +11,9 @@ from datetime import datetime
 from fleetcast.domain.pairing import Code, CodeKind
 from fleetcast.transports.base import Inbound, Paired, PairingCode, PairingEnded
 from fleetcast.transports.linked import words
-from fleetcast.transports.linked.files import DeviceFiles, Notes, number
+from fleetcast.transports.linked.files import DeviceFiles, Held, Notes, number
 from fleetcast.transports.linked.happenings import (
+    Banned,
     Down,
     Ended,
     Failed,
@@ -22,6 +23,7 @@ from fleetcast.transports.linked.happenings import (
     PairedWith,
     PairingFailed,
     QrCode,
+    Replaced,
     Up,
 )
 from fleetcast.transports.linked.library import Client, LibraryError
@@ -171,29 +173,32 @@ class Linking:
 
 
 async def log_out(session: str, proxy: str | None, around: Surroundings) -> str:
-    """Unlink a device that no session is open for; why not, in plain words."""
+    """Unlink a device whose session is not open; why not, in plain words."""
+    held = Held(DeviceFiles.of(session).lock)
+    if not held.take():
+        return words.HELD_ELSEWHERE
     happened: asyncio.Queue[Happening] = asyncio.Queue()
     client = Client(session, f"out-{next(around.names)}", proxy, around.gate, happened.put_nowait)
-    await client.connect()
     try:
+        await client.connect()
         while True:
             match await happened.get():
                 case Up():
-                    return await logged_out(client)
+                    try:
+                        await client.log_out()
+                    except LibraryError as error:
+                        return f"WhatsApp did not take the logout: {str(error)[:120]}"
+                    return ""
                 case LoggedOut() | QrCode():
                     return ""  # it was not linked any more
+                case Banned(code=code):
+                    return words.banned_for_now(code)
                 case Ended(problem=problem):
                     return words.unreachable(problem)
+                case Failed() | Outdated() | Replaced():
+                    return "WhatsApp refused the connection"
                 case _:
                     pass
     finally:
         await client.end()
-
-
-async def logged_out(client: Client) -> str:
-    """Unlink the device of a session that is connected; why not, in plain words."""
-    try:
-        await client.log_out()
-    except LibraryError as error:
-        return f"WhatsApp did not take the logout: {str(error)[:120]}"
-    return ""
+        held.give_back()

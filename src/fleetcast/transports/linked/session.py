@@ -87,8 +87,6 @@ class Session:
         self.up = asyncio.Event()
         self.hearing: Hearing | None = None
         """Once its files are ours."""
-        self.is_quiet = False
-        """Nothing more is told of its state: whoever ends it knows."""
         self._hold = hold
         self._around = around
         self._held = Held(self.files.lock)
@@ -114,6 +112,11 @@ class Session:
                 self._restriction.cancel()
             self._held.give_back()
             self.closed.set()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is wanted no more."""
+        return self._closing.is_set()
 
     async def close(self) -> None:
         """End the session without logging it out; returns once nobody holds its files."""
@@ -212,7 +215,7 @@ class Session:
                 self._is_down(words.stream_error(code))
                 self._down_since = self._now()
             case Ended(problem=problem):
-                self._is_down(words.unreachable(problem) if problem else words.CONNECTION_LOST)
+                self._is_down(words.tried_again(words.unreachable(problem)) if problem else words.CONNECTION_LOST)
                 return _Next.AGAIN
             case Failed(reason=reason, message=message):
                 self._is_down(words.refused(reason, message))
@@ -304,8 +307,6 @@ class Session:
     # telling
 
     def _say(self, state: DeviceState, reason: str, until: datetime | None = None, *, replaced: bool = False) -> None:
-        if self.is_quiet:
-            return
         if (state, reason, replaced) == (self.state, self.reason, False) and state is not DeviceState.RESTRICTED:
             return
         self.state, self.reason = state, reason

@@ -64,9 +64,14 @@ def refused(reason: str, message: str) -> str:
 def unreachable(problem: str) -> str:
     """The library ended with these words."""
     if "proxy" in problem and ("refused" in problem or "proxyconnect" in problem or "socks" in problem):
-        return "the device's proxy does not take the connection: check its address; it is tried again"
+        return "the device's proxy does not take the connection: check its address"
     if "unsupported proxy scheme" in problem:
         return "the device's proxy cannot be used: write it as http://… or socks5://…"
     if "dial" in problem or "handshake" in problem or "lookup" in problem:
-        return f"{UNREACHABLE}; it is tried again"
-    return f"the connection to WhatsApp ended ({problem[:120]}); it is tried again"
+        return UNREACHABLE
+    return f"the connection to WhatsApp ended ({problem[:120]})"
+
+
+def tried_again(reason: str) -> str:
+    """The same, of what goes on by itself."""
+    return f"{reason}; it is tried again"

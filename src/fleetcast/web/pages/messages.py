@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId
-from fleetcast.domain.message import MessageStatus
+from fleetcast.domain.message import MessageStatus, Reason
 from fleetcast.domain.phone import parse_phone
 from fleetcast.errors import Conflict, InvalidInput
 from fleetcast.services import doubts, messages
@@ -32,11 +32,13 @@ async def list_messages(
     campaign: Id = None,
     device: Id = None,
     status: Annotated[str, Query(max_length=20)] = "",
+    reason: Annotated[str, Query(max_length=40)] = "",
     to: Annotated[str, Query(max_length=60)] = "",
     after: Annotated[str, Query(max_length=40)] = "",
 ) -> HTMLResponse:
     """Which messages are there, and where are they?"""
     wanted = MessageStatus(status) if status in set(MessageStatus) else None
+    why = Reason(reason) if reason in set(Reason) else None
     found, trouble = messages.MessagePage([], None), None
     try:
         found = await messages.list_messages(
@@ -45,12 +47,13 @@ async def list_messages(
             campaign_id=None if campaign is None else CampaignId(campaign),
             device_id=None if device is None else DeviceId(device),
             status=wanted,
+            reason=why,
             recipient=parse_phone(to, here.workspace.region) if to.strip() else None,
             after=after or None,
         )
     except InvalidInput as error:
         trouble = error
-    shown = {"campaign": campaign, "device": device, "status": wanted, "to": to.strip()}
+    shown = {"campaign": campaign, "device": device, "status": wanted, "reason": why, "to": to.strip()}
     return rendering.page(
         request,
         here,
@@ -73,6 +76,7 @@ async def export(
     campaign: Id = None,
     device: Id = None,
     status: Annotated[str, Query(max_length=20)] = "",
+    reason: Annotated[str, Query(max_length=40)] = "",
     to: Annotated[str, Query(max_length=60)] = "",
 ) -> StreamingResponse:
     """The messages of the list as CSV, all of them."""
@@ -81,6 +85,7 @@ async def export(
         None if device is None else DeviceId(device),
         MessageStatus(status) if status in set(MessageStatus) else None,
         parse_phone(to, here.workspace.region) if to.strip() else None,
+        reason=Reason(reason) if reason in set(Reason) else None,
     )
     pieces = await download_messages(here.runtime, here.workspace.id, wanted, actor=here.access.actor)
     name = "messages.csv" if campaign is None else f"campaign-{campaign}.csv"
