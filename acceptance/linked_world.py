@@ -184,7 +184,15 @@ def _stop_all(world: LinkedWorld) -> None:
         world.stop(name)
 
 
-async def link_by_qr(world: LinkedWorld, workspace: WorkspaceId, name: str, number: str, pace: Pace) -> DeviceId:
+async def link_by_qr(
+    world: LinkedWorld,
+    workspace: WorkspaceId,
+    name: str,
+    number: str,
+    pace: Pace,
+    *,
+    show: Callable[[str], None] = lambda _: None,
+) -> DeviceId:
     """A device that is linked to a phone by the QR code that it shows. A scheduler and a sender have to run."""
     runtime = world.runtime
     device = await add_device(
@@ -204,6 +212,7 @@ async def link_by_qr(world: LinkedWorld, workspace: WorkspaceId, name: str, numb
         code = (await pairing.look(runtime, workspace, device.id, with_code=True)).code
         if code is None:
             return False
+        show(code.text)
         await world.control.scan(number, code.text)
         return True
 
