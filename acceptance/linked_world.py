@@ -30,7 +30,6 @@ from fleetcast.services.workspaces import create_workspace
 from fleetcast.settings import Settings
 from fleetcast.store import identity
 from fleetcast.store.schema import migrate
-from fleetcast.transports.simulator.launch import SimulatorProcess
 from testbed.whatsapp_web.client_patch import environment as trusting
 from testbed.whatsapp_web.control import Control
 from testbed.whatsapp_web.launch import Testbed
@@ -169,7 +168,6 @@ async def open_linked_world(per_process: int = 200) -> AsyncIterator[LinkedWorld
             "FLEETCAST_LOG_FORMAT": "json",
             "FLEETCAST_LINKED_PER_PROCESS": str(per_process),
         }
-        stack.enter_context(SimulatorProcess(node / "run" / "simulator.sock", node / "ledger.jsonl"))
         settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url, data=node)
         runtime = await stack.enter_async_context(open_runtime(settings, patience=60))
         versions = await server_versions(servers.database_url, servers.redis_url)

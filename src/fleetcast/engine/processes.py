@@ -27,9 +27,10 @@ from fleetcast.engine.retention import Retention
 from fleetcast.engine.sender import Sender
 from fleetcast.engine.supervisor import Supervisor
 from fleetcast.engine.sweeper import Sweeper
+from fleetcast.errors import Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services.linked_sessions import SessionAccount
-from fleetcast.store import identity
+from fleetcast.store import devices, identity
 from fleetcast.transports.base import Transport
 from fleetcast.transports.registry import TRANSPORTS, Ground
 
@@ -67,6 +68,30 @@ async def _install(runtime: Runtime) -> str:
         return await identity.install_id(connection)
 
 
+async def _started(runtime: Runtime, transports: Transports) -> Transports:
+    """The transports that run now: all of which there are devices, and others where they can.
+
+    Raises Unavailable: without one of them devices would be cut off.
+    """
+    running: dict[TransportKind, Transport] = {}
+    try:
+        for kind, transport in transports.items():
+            try:
+                await transport.start()
+            except Unavailable as error:
+                async with runtime.db.connection() as connection:
+                    if await devices.are_there(connection, kind):
+                        raise
+                log.info("there is no device of this kind, and it does not run", transport=kind, why=str(error))
+                continue
+            running[kind] = transport
+    except BaseException:
+        for transport in running.values():
+            await transport.stop()
+        raise
+    return running
+
+
 async def run_sender(
     runtime: Runtime,
     *,
@@ -80,11 +105,10 @@ async def run_sender(
     using = build_transports(runtime, install, node) if transports is None else transports
     async with runtime.db.connection() as connection:
         await identity.note_node(connection, node, socket.gethostname())
+    using = await _started(runtime, using)
     sender = Sender(runtime, using, install, node, random or Random())
     log.info("sender starts", sender=sender.name)
     _seldom_collect_garbage()
-    for transport in using.values():
-        await transport.start()
     try:
         loops = Supervisor("sender", patience=PATIENCE_SECONDS)
         Presence(runtime, loops, "sender", sender.name, sender.figures)
@@ -119,8 +143,7 @@ async def run_scheduler(
     using = transports
     if using is None:
         using = build_transports(runtime, install, node_id(runtime.settings.data))
-    for transport in using.values():
-        await transport.start()
+    using = await _started(runtime, using)
     try:
         planner, dispatcher = Planner(runtime), Dispatcher(runtime)
         sweeper = Sweeper(runtime, {kind: t.grace for kind, t in using.items()})
