@@ -68,6 +68,16 @@ async def test_f35_a_device_whose_connection_was_lost_is_back_without_a_code(sce
     assert arrival.sender == scene.companions[device.id], "it is the linked device that it was"
 
 
+async def test_a_refusal_that_the_library_has_no_name_for_is_noticed_and_tried_again(scene: Scene) -> None:
+    """It ends the library's client and tells nobody."""
+    async with reading(scene.transport) as reader:
+        device = await opened(scene, reader)
+        await scene.control.fail(scene.companions[device.id], 418)
+        change = await reader.state(device.id, DeviceState.OFFLINE)
+        assert "it is tried again" in change.reason
+        await reader.state(device.id, DeviceState.ONLINE, times=2)
+
+
 async def test_a_killed_child_costs_seconds_and_its_devices_are_held_by_another(scene: Scene) -> None:
     async with reading(scene.transport) as reader:
         devices = [await opened(scene, reader) for _ in range(3)]

@@ -19,7 +19,7 @@ from fleetcast.transports.linked.protocol import Told
 
 REMEMBERED = 500
 """People and messages of each device that are remembered, the newest."""
-KNOWN = 5_000
+KNOWN = 500
 """Pairs of LID and number that are remembered; the session file knows them all."""
 T = TypeVar("T")
 Heard = Receipt | Reply | OwnEcho
