@@ -455,6 +455,30 @@ async def test_a_kind_of_file_that_is_not_sent_is_refused_in_a_sentence(scene: S
 # linking
 
 
+async def test_a_machine_on_which_the_library_does_not_load_says_so_with_its_words(
+    scene: Scene, tmp_path: Path
+) -> None:
+    broken = tmp_path / "neonize"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise ImportError('failed to find libmagic')")
+    transport = LinkedTransport(
+        scene.folder, keeper=scene.account, environment={"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    )
+    await transport.start()
+    try:
+        async with reading(transport) as reader:
+            device = await scene.device()
+            await transport.open(device)
+            assert "failed to find libmagic" in (await reader.state(device.id, DeviceState.OFFLINE)).reason
+            await transport.pair(PairingOrder(DeviceId(4713), 1))
+            await reader.until(lambda _: bool(reader.pairing(DeviceId(4713))))
+            (ended,) = reader.pairing(DeviceId(4713))
+            assert isinstance(ended, PairingEnded)
+            assert "failed to find libmagic" in ended.reason
+    finally:
+        await transport.stop()
+
+
 async def test_a_device_that_cannot_reach_whatsapp_to_be_linked_says_so(scene: Scene) -> None:
     scene.account.proxy = "http://127.0.0.1:9"
     async with reading(scene.transport) as reader:

@@ -107,7 +107,7 @@ class LinkedTransport:
         self._numbers = itertools.count(1)
         self._tasks = Tasks()
         self._fleet = self._new_fleet()
-        self.pairings = Pairings(folder, self._environment, self._random, self._tasks, self._hear)
+        self.pairings = Pairings(folder, self._environment, self._random, self._tasks, self._clock, self._hear)
 
     def _new_fleet(self) -> Fleet:
         return Fleet(self._environment, self._per_child, self._random, self._tasks, self._told, self._lost)
@@ -212,7 +212,7 @@ class LinkedTransport:
                     reason = await self._admitted(device)
                 except Unavailable as error:
                     log.warning("a device cannot be opened yet", device_id=device.id, error=str(error))
-                    reason = "it cannot be opened yet; it is tried again"
+                    reason = words.tried_again(str(error).rstrip(".")[:300])
             if reason is None:
                 break
             self._say(device.id, DeviceState.OFFLINE, reason)
