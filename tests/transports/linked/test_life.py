@@ -22,7 +22,7 @@ from fleetcast.transports.base import (
     Reply,
 )
 from fleetcast.transports.errors import DeviceRefused, NotSent, Unknown
-from fleetcast.transports.linked import fleet, words
+from fleetcast.transports.linked import client, fleet, words
 from fleetcast.transports.linked.client import LinkedTransport
 from testbed.whatsapp_web.behaviour import Ack, Treatment
 from testbed.whatsapp_web.launch import Testbed
@@ -172,6 +172,17 @@ async def test_a_proxy_that_nobody_answers_on_is_the_reason_that_is_told(scene: 
         assert "proxy" in change.reason
         with pytest.raises(NotSent):
             await scene.transport.send(message(device, fresh_number()), BOUND)
+
+
+async def test_who_opens_an_open_device_after_a_while_is_told_its_state_once_more(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that had lost its leases and did not notice: meanwhile the device was called offline."""
+    async with reading(scene.transport) as reader:
+        device = await opened(scene, reader)
+        monkeypatch.setattr(client, "FRESH_SECONDS", 0.0)
+        await scene.transport.open(device)
+        await reader.state(device.id, DeviceState.ONLINE, times=2)
 
 
 # logouts, bans, restrictions
@@ -401,6 +412,7 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_told_with_our_referen
         with pytest.raises(Unknown):
             await send
         await scene.control.release()
+        assert [change.state for change in reader.states(device.id)] == [DeviceState.ONLINE]
 
         def late() -> list[Receipt]:
             return [e for e in reader.events if isinstance(e, Receipt) and e.kind is ReceiptKind.ACCEPTED]
