@@ -28,12 +28,8 @@ from testbed.whatsapp_web.behaviour import Ack, Treatment
 from testbed.whatsapp_web.launch import Testbed
 from tests.running import until
 from tests.transports.contract import BOUND, Reader, reading
-from tests.transports.linked.scene import Account, Scene, environment, fresh_number, kill_children
+from tests.transports.linked.scene import PNG, Account, Scene, environment, fresh_number, kill_children
 
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8cfc000000301010018dd8d"
-    "b00000000049454e44ae426082"
-)
 PDF = b"%PDF-1.4\n%small\n"
 
 
