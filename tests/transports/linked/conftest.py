@@ -10,12 +10,11 @@ import pytest
 
 from fleetcast.domain.identifiers import DeviceId
 from fleetcast.transports.base import PairingOrder
-from fleetcast.transports.linked.client import LinkedTransport
 from testbed.whatsapp_web.control import Control
 from testbed.whatsapp_web.launch import Testbed
 from testbed.whatsapp_web.session_files import SessionFiles
 from tests.transports.contract import reading
-from tests.transports.linked.scene import Scene, environment, fresh_number
+from tests.transports.linked.scene import Scene, fresh_number
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +63,3 @@ async def scene(
     await made.transport.start()
     yield made
     await made.transport.stop()
-
-
-__all__ = ["LinkedTransport", "environment"]

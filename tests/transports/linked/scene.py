@@ -13,6 +13,11 @@ from testbed.whatsapp_web.launch import Testbed
 from testbed.whatsapp_web.session_files import SessionFiles
 
 _NUMBERS = itertools.count(1)
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8cfc000000301010018dd8d"
+    "b00000000049454e44ae426082"
+)
+"""One pixel."""
 
 
 def fresh_number() -> str:

@@ -26,7 +26,7 @@ from fleetcast.services.devices import Device, add_device, find_device, set_stat
 from fleetcast.services.doctor import examine
 from fleetcast.services.lead_import import import_leads
 from fleetcast.services.linked_sessions import LOST, SessionAccount, lose_node, move_node, nodes
-from fleetcast.services.media import Source
+from fleetcast.services.media import LocalFile, Source
 from fleetcast.services.workspaces import Workspace, create_workspace
 from fleetcast.store import identity
 from fleetcast.store.invariants import broken_invariants
@@ -36,7 +36,7 @@ from testbed.whatsapp_web.launch import Testbed
 from testbed.whatsapp_web.session_files import SessionFiles
 from tests.running import until
 from tests.store.broadcast import move_time
-from tests.transports.linked.scene import environment, fresh_number, kill_children
+from tests.transports.linked.scene import PNG, environment, fresh_number, kill_children
 
 
 class LinkedFleet:
@@ -180,6 +180,22 @@ async def test_a_device_is_linked_by_qr_code_and_sends_a_campaign(fleet: LinkedF
         assert await fleet.texts(person) == [(owner, "Hello from @12345")]
     async with fleet.runtime.db.connection() as connection:
         assert await broken_invariants(connection) == []
+
+
+async def test_a_campaign_with_a_picture_arrives_with_its_caption_byte_for_byte(
+    fleet: LinkedFleet, tmp_path: Path
+) -> None:
+    picture = tmp_path / "offer.png"
+    picture.write_bytes(PNG)
+    people = [fresh_number() for _ in range(3)]
+    async with fleet.sender():
+        device = await fleet.linked("Shop", fresh_number())
+        campaign = await fleet.campaign("Look", device, leads={"Shop": people}, media=LocalFile(picture))
+        assert await fleet.finished(campaign) == {"sent": 3}
+    for person in people:
+        (arrival,) = await fleet.control.arrivals(person)
+        assert (arrival.kind, arrival.text, arrival.mime) == ("image", "Look", "image/png")
+        assert await fleet.control.file(arrival.file_sha256) == PNG
 
 
 async def test_f24_each_lead_is_written_to_by_its_own_device_and_by_no_other(fleet: LinkedFleet) -> None:

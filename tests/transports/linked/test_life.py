@@ -22,18 +22,14 @@ from fleetcast.transports.base import (
     Reply,
 )
 from fleetcast.transports.errors import DeviceRefused, NotSent, Unknown
-from fleetcast.transports.linked import fleet, words
+from fleetcast.transports.linked import client, fleet, words
 from fleetcast.transports.linked.client import LinkedTransport
 from testbed.whatsapp_web.behaviour import Ack, Treatment
 from testbed.whatsapp_web.launch import Testbed
 from tests.running import until
 from tests.transports.contract import BOUND, Reader, reading
-from tests.transports.linked.scene import Account, Scene, environment, fresh_number, kill_children
+from tests.transports.linked.scene import PNG, Account, Scene, environment, fresh_number, kill_children
 
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8cfc000000301010018dd8d"
-    "b00000000049454e44ae426082"
-)
 PDF = b"%PDF-1.4\n%small\n"
 
 
@@ -66,6 +62,16 @@ async def test_f35_a_device_whose_connection_was_lost_is_back_without_a_code(sce
         assert {change.state for change in reader.states(device.id)} == {DeviceState.OFFLINE, DeviceState.ONLINE}
     (arrival,) = await scene.control.arrivals(person)
     assert arrival.sender == scene.companions[device.id], "it is the linked device that it was"
+
+
+async def test_a_refusal_that_the_library_has_no_name_for_is_noticed_and_tried_again(scene: Scene) -> None:
+    """It ends the library's client and tells nobody."""
+    async with reading(scene.transport) as reader:
+        device = await opened(scene, reader)
+        await scene.control.fail(scene.companions[device.id], 418)
+        change = await reader.state(device.id, DeviceState.OFFLINE)
+        assert "it is tried again" in change.reason
+        await reader.state(device.id, DeviceState.ONLINE, times=2)
 
 
 async def test_a_killed_child_costs_seconds_and_its_devices_are_held_by_another(scene: Scene) -> None:
@@ -162,6 +168,17 @@ async def test_a_proxy_that_nobody_answers_on_is_the_reason_that_is_told(scene: 
         assert "proxy" in change.reason
         with pytest.raises(NotSent):
             await scene.transport.send(message(device, fresh_number()), BOUND)
+
+
+async def test_who_opens_an_open_device_after_a_while_is_told_its_state_once_more(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that had lost its leases and did not notice: meanwhile the device was called offline."""
+    async with reading(scene.transport) as reader:
+        device = await opened(scene, reader)
+        monkeypatch.setattr(client, "FRESH_SECONDS", 0.0)
+        await scene.transport.open(device)
+        await reader.state(device.id, DeviceState.ONLINE, times=2)
 
 
 # logouts, bans, restrictions
@@ -391,6 +408,7 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_told_with_our_referen
         with pytest.raises(Unknown):
             await send
         await scene.control.release()
+        assert [change.state for change in reader.states(device.id)] == [DeviceState.ONLINE]
 
         def late() -> list[Receipt]:
             return [e for e in reader.events if isinstance(e, Receipt) and e.kind is ReceiptKind.ACCEPTED]
@@ -443,6 +461,30 @@ async def test_a_kind_of_file_that_is_not_sent_is_refused_in_a_sentence(scene: S
 
 
 # linking
+
+
+async def test_a_machine_on_which_the_library_does_not_load_says_so_with_its_words(
+    scene: Scene, tmp_path: Path
+) -> None:
+    broken = tmp_path / "neonize"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise ImportError('failed to find libmagic')")
+    transport = LinkedTransport(
+        scene.folder, keeper=scene.account, environment={"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    )
+    await transport.start()
+    try:
+        async with reading(transport) as reader:
+            device = await scene.device()
+            await transport.open(device)
+            assert "failed to find libmagic" in (await reader.state(device.id, DeviceState.OFFLINE)).reason
+            await transport.pair(PairingOrder(DeviceId(4713), 1))
+            await reader.until(lambda _: bool(reader.pairing(DeviceId(4713))))
+            (ended,) = reader.pairing(DeviceId(4713))
+            assert isinstance(ended, PairingEnded)
+            assert "failed to find libmagic" in ended.reason
+    finally:
+        await transport.stop()
 
 
 async def test_a_device_that_cannot_reach_whatsapp_to_be_linked_says_so(scene: Scene) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -45,6 +45,8 @@ FIRST_BYTE_SECONDS = 5.0
 """A message that was not begun so long after it was handed over never is."""
 QUIET_SECONDS = 5.0
 """A device that was opened and said nothing for so long is connecting: nothing is to be sent until it has."""
+FRESH_SECONDS = 15.0
+"""A state that was told so lately is not told again to who opens an open device."""
 CLOSE_SECONDS = 10.0
 FIRST_LOOK, LONGEST_LOOK = 2.0, 60.0
 """Seconds between looks for a session that is elsewhere, or after what could not be opened, doubling."""
@@ -64,6 +66,8 @@ class _Device:
     placed: asyncio.Event = field(default_factory=asyncio.Event)
     state: DeviceState | None = None
     reason: str = ""
+    told: StateChange | None = None
+    told_at: float = 0.0
     wanted: bool = True
 
 
@@ -107,7 +111,7 @@ class LinkedTransport:
         self._numbers = itertools.count(1)
         self._tasks = Tasks()
         self._fleet = self._new_fleet()
-        self.pairings = Pairings(folder, self._environment, self._random, self._tasks, self._hear)
+        self.pairings = Pairings(folder, self._environment, self._random, self._tasks, self._clock, self._hear)
 
     def _new_fleet(self) -> Fleet:
         return Fleet(self._environment, self._per_child, self._random, self._tasks, self._told, self._lost)
@@ -174,6 +178,11 @@ class LinkedTransport:
         if known is None:
             made = self._devices[device.id] = _Device(device.id)
             self._tasks.start(self._bring(made), f"open device {device.id}")
+        elif known.told is not None and self._clock.monotonic() - known.told_at > FRESH_SECONDS:
+            # Who asks again may have learnt otherwise meanwhile: a sender that had lost its leases without noticing.
+            known.told_at, now = self._clock.monotonic(), self._clock.now()
+            name = f"state-{device.id}-{now.timestamp():.6f}-{next(self._numbers)}"
+            self._hear(replace(known.told, event_id=name, at=now))
 
     async def close(self, device: DeviceId) -> None:
         """End the device's session without logging it out, and leave a copy of it. Idempotent."""
@@ -212,7 +221,7 @@ class LinkedTransport:
                     reason = await self._admitted(device)
                 except Unavailable as error:
                     log.warning("a device cannot be opened yet", device_id=device.id, error=str(error))
-                    reason = "it cannot be opened yet; it is tried again"
+                    reason = words.tried_again(str(error).rstrip(".")[:300])
             if reason is None:
                 break
             self._say(device.id, DeviceState.OFFLINE, reason)
@@ -365,6 +374,7 @@ class LinkedTransport:
             if device is None or device.child is not child:
                 return  # it is closed, or lives elsewhere by now
             device.state, device.reason = event.state, event.reason
+            device.told, device.told_at = event, self._clock.monotonic()
             if event.replaced:
                 self._replaced.add(event.device)
                 self._tasks.start(self._release(event.device), f"let go of device {event.device}")
@@ -378,11 +388,13 @@ class LinkedTransport:
         self._news.set()
 
     def _say(self, device_id: DeviceId, state: DeviceState, reason: str) -> None:
+        now = self._clock.now()
+        name = f"state-{device_id}-{now.timestamp():.6f}-{next(self._numbers)}"
+        change = StateChange(name, device_id, state, now, reason)
         device = self._devices.get(device_id)
         if device is not None:
             if (device.state, device.reason) == (state, reason):
                 return
             device.state, device.reason = state, reason
-        now = self._clock.now()
-        name = f"state-{device_id}-{now.timestamp():.6f}-{next(self._numbers)}"
-        self._hear(StateChange(name, device_id, state, now, reason))
+            device.told, device.told_at = change, self._clock.monotonic()
+        self._hear(change)

@@ -40,7 +40,10 @@ class Gate:
 
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
-        """In the library with others who call. Counts until the block ends, or for as long as looking takes."""
+        """In the library with others who call. Counts until the block ends, or for as long as looking takes.
+
+        A block that is cancelled counts as long as it may take: a thread of the library cannot be stopped.
+        """
         if self._changing or self._changes:
             await self._wait(self._calls)
         else:
@@ -57,9 +60,14 @@ class Gate:
         timer = asyncio.get_running_loop().call_later(self._look_seconds, past)
         try:
             yield
-        finally:
+        except asyncio.CancelledError:  # only we stop waiting: the call may still be about to look
+            raise
+        except BaseException:
             timer.cancel()
             past()
+            raise
+        timer.cancel()
+        past()
 
     async def _wait(self, line: deque["asyncio.Future[None]"]) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

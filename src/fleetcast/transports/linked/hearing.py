@@ -14,12 +14,12 @@ from fleetcast.transports.base import OwnEcho, Receipt, ReceiptKind, Reply
 from fleetcast.transports.linked.files import DeviceFiles, number
 from fleetcast.transports.linked.happenings import Incoming, Marks
 from fleetcast.transports.linked.journal import Journal
-from fleetcast.transports.linked.library import Client
+from fleetcast.transports.linked.library import Client, LibraryError
 from fleetcast.transports.linked.protocol import Told
 
 REMEMBERED = 500
 """People and messages of each device that are remembered, the newest."""
-KNOWN = 5_000
+KNOWN = 500
 """Pairs of LID and number that are remembered; the session file knows them all."""
 T = TypeVar("T")
 Heard = Receipt | Reply | OwnEcho
@@ -40,7 +40,7 @@ class Hearing:
         self._early: list[Receipt] = []
         self._sending_to: Phone | None = None
         self._unread: list[Marks | Incoming] = []
-        """Of an earlier process, until a client can say who they are from."""
+        """Until a client can say who they are from; also those of an earlier process."""
         for entry, value in self._journal.waiting():
             if isinstance(value, Marks | Incoming):
                 self._unread.append(value.written(entry))
@@ -96,7 +96,11 @@ class Hearing:
 
     async def hear(self, heard: Marks | Incoming, client: Client) -> None:
         """Tell what was written down: who it is from, as a number of ours."""
-        person = await self._person(heard.user, heard.by_lid, client)
+        try:
+            person = await self._person(heard.user, heard.by_lid, client)
+        except LibraryError:  # the client is just ending: the next one is asked
+            self._unread.append(heard)
+            return
         if isinstance(heard, Marks):
             self._told(heard.entry, self._receipts(heard, person))
         else:

@@ -187,11 +187,8 @@ class Client:
         return Known(bool(found[0].IsIn), str(found[0].JID.User) or number)
 
     async def number_of(self, lid: str) -> str | None:
-        """The number behind a LID, as far as the session knows it."""
-        try:
-            return str((await self._call(self._client.get_pn_from_lid(build_jid(lid, _LID)))).User) or None
-        except LibraryError:
-            return None
+        """The number behind a LID; None: the session does not know it. Raises LibraryError."""
+        return str((await self._call(self._client.get_pn_from_lid(build_jid(lid, _LID)))).User) or None
 
     async def upload(self, kind: str, data: bytes) -> Upload:
         """Upload a file; `kind` is `image` or `document`. Raises LibraryError."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from fleetcast.clock import Clock
 from fleetcast.domain.identifiers import DeviceId
 from fleetcast.errors import Unavailable
 from fleetcast.transports.base import Inbound, Paired, PairingCode, PairingEnded, PairingOrder
@@ -16,6 +17,9 @@ from fleetcast.transports.linked.protocol import Link
 
 AGAIN_SECONDS = 0.3
 """Before a pairing whose process died is begun anew; drawn between half of it and all."""
+
+STARTS = 3
+"""Processes that do not start in a row, after which nothing comes of the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,10 @@ class Pairings:
         environment: Mapping[str, str],
         random: Random,
         tasks: Tasks,
+        clock: Clock,
         told: Callable[[Inbound], None],
     ) -> None:
+        self._clock = clock
         self._folder = folder
         self._environment = environment
         self._random = random
@@ -93,7 +99,7 @@ class Pairings:
     async def _run(self, under_way: _UnderWay, proxy: str | None) -> None:
         order, times = under_way.order, self.times
         loop = asyncio.get_running_loop()
-        ends = loop.time() + times.patience
+        ends, failures = loop.time() + times.patience, 0
         session = str(DeviceFiles(self._folder, order.device).session)
         while not under_way.is_over:
 
@@ -104,6 +110,7 @@ class Pairings:
             running = self._tasks.start(child.run(), f"process that links device {order.device}")
             try:
                 await child.ready()
+                failures = 0
                 child.write(
                     Link(
                         order.device,
@@ -119,13 +126,20 @@ class Pairings:
                 )
                 while not child.gone.is_set() and await child.answers(5.0):
                     await self._rest(child)
-            except Unavailable:
-                pass
+            except Unavailable as error:
+                failures += 1
+                if failures >= STARTS:
+                    self._heard(under_way, self._does_not_start(order, str(error)))
             finally:
                 child.kill()
                 await asyncio.wait([running])
             if not under_way.is_over:
                 await asyncio.sleep(AGAIN_SECONDS * self._random.uniform(0.5, 1.0))
+
+    def _does_not_start(self, order: PairingOrder, why: str) -> PairingEnded:
+        now = self._clock.now()
+        name = f"pairing-ended-{order.device}-{now.timestamp():.6f}"
+        return PairingEnded(name, order.device, order.number, why[:300], now)
 
     async def _rest(self, child: ChildProcess) -> None:
         """Until it is gone, or has to hear from us again."""

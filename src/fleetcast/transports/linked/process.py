@@ -52,6 +52,8 @@ _SECRETS = ("DATABASE_URL", "REDIS_URL", "FLEETCAST_")
 """Variables that a process which strangers write to has no use for begin so."""
 _CHATTER = ("Press Ctrl+C", "Login event", "SendMessage: Error", "PairStatus")
 _WORDS_KEPT = 5
+FILES_AT_ONCE = 4
+"""On their way to WhatsApp; each is in memory several times meanwhile."""
 GONE = "the process that holds the device's session ended"
 
 
@@ -92,6 +94,7 @@ class ChildProcess:
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Done]] = {}
         self._sends: dict[int, _Sending] = {}
+        self._files = asyncio.Semaphore(FILES_AT_ONCE)
         self._doing: DeviceId | None = None
         self._words: deque[str] = deque(maxlen=_WORDS_KEPT)
         self.gone = asyncio.Event()
@@ -168,8 +171,8 @@ class ChildProcess:
     def kill(self) -> None:
         """End it at once, as a crash does. Idempotent."""
         if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+            with suppress(ProcessLookupError):  # not by its own method, which may reap it before its watcher does
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def _end(self) -> None:
         if self._process is not None:
@@ -283,7 +286,7 @@ class ChildProcess:
         frame = order(number)
         loop = asyncio.get_running_loop()
         sending = self._sends[number] = _Sending(frame.device, loop.create_future())
-        ends = loop.time() + timeout
+        ends, held = loop.time() + timeout, False
         try:
             self.write(frame)
             while True:
@@ -291,12 +294,23 @@ class ChildProcess:
                 if not isinstance(answer, WantsFile):
                     break
                 sending.answer = loop.create_future()
+                held = held or await self._turn_for_a_file(ends)
                 self.write(frame, b"" if media is None else media.data)
         finally:
+            if held:
+                self._files.release()
             del self._sends[number]
         if isinstance(answer, Sent):
             return Accepted(answer.provider_id)
         raise refusal(answer)
+
+    async def _turn_for_a_file(self, ends: float) -> bool:
+        """Wait until few other files are on their way to the child, and through it. Raises NotSent."""
+        try:
+            async with asyncio.timeout_at(ends):
+                return await self._files.acquire()
+        except TimeoutError:
+            raise NotSent("uploading", "other files are being uploaded") from None
 
     async def _answer(self, sending: _Sending, number: int, ends: float) -> Sent | Refused | WantsFile:
         try:

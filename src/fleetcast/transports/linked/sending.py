@@ -33,9 +33,10 @@ NOTHING_LEFT = (
     "websocket not connected",
 )
 """How the library's words begin when it gave up before the message."""
-KNOWN = 2_000
+KNOWN = 500
 """Numbers of which it is known that they are on WhatsApp, the newest."""
-UPLOADS = 50
+UPLOADS = 10
+"""Files of which it is known where they lie, the newest."""
 UPLOAD_SECONDS = 24 * 3600.0
 """WhatsApp keeps what was uploaded for weeks; it is uploaded anew after a day."""
 PICTURES = frozenset({"image/jpeg", "image/png"})

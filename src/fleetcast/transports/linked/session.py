@@ -94,6 +94,8 @@ class Session:
         self._closing = asyncio.Event()
         self._happened: asyncio.Queue[Happening | None] = asyncio.Queue()
         self._living: Client | None = None
+        self._restarts = False
+        """Its client was ended so that another one begins: nothing to tell anybody."""
         self._restriction: asyncio.TimerHandle | None = None
         self._down_since: float | None = None
         self.closed = asyncio.Event()
@@ -104,6 +106,7 @@ class Session:
         """Until closed, or until the session is over for good; then it only waits to be closed."""
         try:
             if await self._take():
+                self._notes = self.files.read_notes()  # whoever had the files until now may have written some
                 self.hearing = Hearing(self.device, self.files, self._around.tell, self._around.clock)
                 await self._keep_up()
             await self._closing.wait()
@@ -129,6 +132,7 @@ class Session:
         self.up.clear()
         self.client = None
         if self._living is not None:
+            self._restarts = True
             await self._living.end()
 
     async def _take(self) -> bool:
@@ -169,11 +173,11 @@ class Session:
             self._happened.put_nowait,
             None if self.hearing is None else self.hearing.write_down,
         )
-        await self._around.doing(self.device)
-        await client.connect()
-        await self._around.doing(None)
         was_up = False
         try:
+            await self._around.doing(self.device)
+            await client.connect()
+            await self._around.doing(None)
             while True:
                 happening = await self._following()
                 if happening is None:
@@ -214,6 +218,9 @@ class Session:
             case Away(code=code):
                 self._is_down(words.stream_error(code))
                 self._down_since = self._now()
+            case Ended() if self._restarts:
+                self._restarts = False
+                return _Next.AT_ONCE
             case Ended(problem=problem):
                 self._is_down(words.tried_again(words.unreachable(problem)) if problem else words.CONNECTION_LOST)
                 return _Next.AGAIN
