@@ -12,6 +12,8 @@ from fleetcast.services.accounts.tokens import KEY, SESSION, token_hash
 from fleetcast.store import api_keys, members, sessions, users
 from fleetcast.store.members import Membership
 
+OVER = "This session is over. Sign in again."
+
 
 def cookie_name(*, secure: bool) -> str:
     """The cookie of a session. With TLS its name keeps other hosts of the domain from planting one."""
@@ -55,9 +57,11 @@ async def visitor(runtime: Runtime, token: str | None) -> Visitor:
         found = await sessions.by_token(connection, token_hash(token), idle_seconds=IDLE_SECONDS)
         user = await users.by_id(connection, found.user_id) if found else None
         if found is None or user is None:
-            raise Unauthenticated("This session is over. Sign in again.")
+            raise Unauthenticated(OVER)
         await sessions.touch(connection, found.id)
         places = await members.of_user(connection, user.id)
+        if not places and await sessions.by_token(connection, token_hash(token), idle_seconds=IDLE_SECONDS) is None:
+            raise Unauthenticated(OVER)  # they were removed just now, and their sessions with them
     return Visitor(user.id, found.id, user.email, user.name, user.installation_owner, tuple(places))
 
 
