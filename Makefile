@@ -62,6 +62,9 @@ bench-growth: $(RUN) ## What a message costs from 10,000 to 5,000,000 rows, 100 
 bench-pages: $(RUN) ## Every page and GET of the API with 10,000,000 messages stored (15 minutes, 12 GB); ARGS="--quick"
 	@$(BIN)/python -m bench pages $(ARGS)
 
+bench-sequences: $(RUN) ## 1,000,000 people in sequences, 1,000 due a minute (10 minutes, 4 GB); ARGS="--quick"
+	@$(BIN)/python -m bench sequences $(ARGS)
+
 acceptance: $(DEV) ## Every long proof (about an hour); the report is acceptance/report.json
 	@$(BIN)/python -m acceptance $(ARGS)
 
@@ -95,4 +98,4 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 clean: ## Remove the virtual environment and caches (never data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help browser run demo demo-linked test testbed screenshots bench bench-growth bench-pages acceptance acceptance-chaos acceptance-linked acceptance-fuzz check format lock clean
+.PHONY: help browser run demo demo-linked test testbed screenshots bench bench-growth bench-pages bench-sequences acceptance acceptance-chaos acceptance-linked acceptance-fuzz check format lock clean

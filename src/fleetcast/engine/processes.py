@@ -25,6 +25,7 @@ from fleetcast.engine.presence import PATIENCE_SECONDS, Presence
 from fleetcast.engine.reconciler import Reconciler
 from fleetcast.engine.retention import Retention
 from fleetcast.engine.sender import Sender
+from fleetcast.engine.sequencer import Sequencer
 from fleetcast.engine.supervisor import Supervisor
 from fleetcast.engine.sweeper import Sweeper
 from fleetcast.errors import Unavailable
@@ -138,14 +139,16 @@ async def run_sender(
 async def run_scheduler(
     runtime: Runtime, *, transports: Transports | None = None, stop: asyncio.Event | None = None
 ) -> None:
-    """The loops that keep campaigns, changes of many and the tables going until SIGTERM or SIGINT, or until `stop`."""
+    """The loops that keep campaigns, sequences, changes of many and the tables going until SIGTERM or SIGINT, or until
+    `stop`.
+    """
     install = await _install(runtime)
     using = transports
     if using is None:
         using = build_transports(runtime, install, node_id(runtime.settings.data))
     using = await _started(runtime, using)
     try:
-        planner, dispatcher = Planner(runtime), Dispatcher(runtime)
+        planner, dispatcher, sequencer = Planner(runtime), Dispatcher(runtime), Sequencer(runtime)
         sweeper = Sweeper(runtime, {kind: t.grace for kind, t in using.items()})
         historian = Historian(runtime)
 
@@ -153,12 +156,13 @@ async def run_scheduler(
             return {
                 "planned": planner.planned,
                 "queued": dispatcher.queued,
+                "sequence_steps": sequencer.due,
                 "dispatches": dispatcher.statements,
                 "sweeps": sweeper.rounds,
                 "orphans": sweeper.orphans,
                 "history_looks": historian.looks,
                 "dropped:asks": dispatcher.dropped_asks,
-                "dropped:nudges": planner.dropped_nudges + dispatcher.dropped_nudges + sweeper.dropped_nudges,
+                "dropped:nudges": sum(loop.dropped_nudges for loop in (planner, dispatcher, sweeper, sequencer)),
             }
 
         loops = Supervisor("scheduler", patience=PATIENCE_SECONDS)
@@ -174,6 +178,7 @@ async def run_scheduler(
         loops.add("asks", dispatcher.listen_to_senders)
         loops.add("nudges", dispatcher.listen_to_nudges)
         loops.add("planner", planner.run)
+        loops.add("sequencer", sequencer.run)
         await loops.run(stop)
     finally:
         for transport in using.values():
