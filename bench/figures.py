@@ -189,7 +189,7 @@ GOALS: dict[str, Goal] = {
     ),
     "sequence_cpu_share": Goal(
         "cores",
-        0.15,
+        0.25,
         le,
         "CPU of scheduler, sender, PostgreSQL and Valkey in that window, less what they use while nothing is due, by "
         "its length.",

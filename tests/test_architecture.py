@@ -61,6 +61,7 @@ def dotted(node: ast.expr) -> str:
 
 WRONG_IMPORTS = {
     "domain/message.py": "import fleetcast.store.connection\nimport pydantic\nimport cryptography",
+    "transports/linked/client.py": "import fleetcast.transports.linked.library\nimport neonize",
     "queue/keys.py": "import fleetcast.transports\nimport asyncpg\nimport httpx2\nimport PIL\nimport phonenumbers\n"
     "import pyotp",
     "engine/__init__.py": "import fleetcast.web\nimport redis\nimport fastapi\nimport rich\nimport liquid\n"
@@ -194,6 +195,9 @@ TASK_OWNERS = {
     "engine/inbox.py": "the wait for the next batch beside the wait for the stop, ended with the loop",
     "engine/sender.py": "the attempts under way, drained at the end",
     "engine/waiting.py": "two waits, both ended before it returns",
+    "transports/linked/child.py": "what its parent asked for, each ended with the process",
+    "transports/linked/fleet.py": "the children of a transport and what is done about them, ended with it",
+    "transports/linked/sending.py": "a call of the library that may outlive its message, and an upload",
     "transports/simulator/client.py": "the reader of its connection, and the wait for one answer",
     "web/app.py": "the wait for the stop, ended with the server",
 }

@@ -161,3 +161,16 @@ async def test_who_only_looks_sees_no_code(app: FastAPI, runtime: Runtime, works
     async with tenants.client(app, key=await tenants.key(runtime, workspace, {Scope.READ})) as reader:
         assert (await reader.get(f"/api/v1/devices/{device}/pairing")).status_code == 403
         assert (await reader.get(f"/api/v1/devices/{device}")).json()["state"] == "pairing"
+
+
+async def test_a_linked_device_connects_through_a_proxy_whose_password_nobody_is_told(api: httpx2.AsyncClient) -> None:
+    device = (await api.post("devices", json={"name": "Till", "transport": "linked"})).json()
+    assert (device["transport"], device["state"]) == ("linked", "unpaired")
+    path = f"devices/{device['id']}/proxy"
+    told = await api.post(path, json={"address": "socks5://agent:a-secret@proxy.example.org:1080"})
+    assert (told.status_code, told.json()) == (200, {"shown": "socks5://agent:***@proxy.example.org:1080"})
+    wrong = await api.post(path, json={"address": "proxy.example.org"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "proxy")
+    assert (await api.post(path, json={"address": None})).json() == {"shown": None}
+    simulated = (await api.post("devices", json={"name": "Counter"})).json()
+    assert (await api.post(f"devices/{simulated['id']}/proxy", json={"address": None})).status_code == 409

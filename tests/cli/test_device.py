@@ -80,3 +80,24 @@ def test_a_device_is_removed_after_a_question_that_says_what_is_lost(command: Co
     assert "Device A is removed" in command("device", "remove", "A", "--yes").out
     assert json.loads(command("device", "list", "--json").out) == []
     assert command("device", "remove", "A", "--yes").code == 3
+
+
+def test_a_linked_device_waits_for_its_phone_and_has_a_proxy_of_its_own(command: Command) -> None:
+    command("workspace", "create", "Shop")
+    added = command("device", "add", "Till", "--transport", "linked")
+    assert "now unpaired" in added.out
+    assert "fleetcast device pair Till" in added.out
+    told = command("device", "proxy", "till", "socks5://agent:a-secret@proxy.example.org:1080")
+    assert "connects through socks5://agent:***@proxy.example.org:1080" in told.out
+    wrong = command("device", "proxy", "Till", "proxy.example.org", "--json")
+    assert (wrong.code, json.loads(wrong.out)["error"]["field"]) == (2, "proxy")
+    assert "by itself" in command("device", "proxy", "Till").out
+    command("device", "add", "Counter")
+    assert command("device", "proxy", "Counter", "http://proxy.example.org:8080").code == 4
+
+
+def test_machines_are_listed_and_one_that_nobody_knows_is_not_given_up(command: Command) -> None:
+    assert "No machine has taken part yet" in command("node", "list").out
+    assert json.loads(command("node", "list", "--json").out) == {"nodes": [], "stranded": []}
+    assert command("node", "lost", "north", "--yes").code == 3
+    assert command("node", "move", "north", "--to", "south").code == 3

@@ -63,6 +63,17 @@ async def test_rows_queued_for_shards_that_nobody_owns_wait_again(
     assert await sweeper.requeue_abandoned() == 0
 
 
+async def test_linked_devices_are_offline_while_nobody_has_their_shard(
+    connection: Connection, cast: Broadcast, sweeper: Sweeper
+) -> None:
+    await connection.execute("UPDATE devices SET transport = 'linked' WHERE id = $1", cast.devices[0])
+    await connection.execute("UPDATE shards SET owner = NULL, expires_at = fleetcast_now() - interval '31 seconds'")
+    await sweeper.requeue_abandoned()
+    rows = await connection.fetch("SELECT id, state::text AS state FROM devices")
+    states = {row["id"]: row["state"] for row in rows}
+    assert states == {cast.devices[0]: "offline", cast.devices[1]: "online"}, "a simulated one has no machine"
+
+
 async def test_a_row_queued_behind_the_back_of_a_disconnect_is_taken_back(
     runtime: Runtime, connection: Connection, cast: Broadcast, sweeper: Sweeper
 ) -> None:

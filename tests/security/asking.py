@@ -43,6 +43,7 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "POST /devices/actions/{action}": lambda t: {"data": {"device": str(t.ids["device_id"])}},
     "POST /devices/{device_id}/pair": lambda t: {"data": {"how": "qr"}},
     "POST /devices/{device_id}/test": lambda t: {"data": {"to": f"{t.number}778", "text": f"{t.mark} text"}},
+    "POST /devices/{device_id}/proxy": lambda t: {"data": {"proxy": f"http://proxy.{t.mark}.example:8080"}},
     "POST /devices/{device_id}/pace": lambda t: {"data": {"min_delay": "20", "max_delay": "40"}},
     "POST /devices/bulk": lambda t: {"data": {"device": str(t.ids["device_id"]), "action": "pause"}},
     "POST /devices/bulk/start": lambda t: {
@@ -78,6 +79,7 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "PATCH /api/v1/campaigns/{campaign_id}": lambda t: {"json": {"title": f"{t.mark} again"}},
     "PATCH /api/v1/leads/{lead_id}": lambda t: {"json": {"name": f"{t.mark} again"}},
     "PATCH /api/v1/workspace": lambda t: {"json": {"name": f"{t.mark} again"}},
+    "POST /api/v1/devices/{device_id}/proxy": lambda t: {"json": {"address": "http://proxy.example:8080"}},
     "PATCH /api/v1/sequences/{sequence_id}": lambda t: {"json": {"name": f"{t.mark} again"}},
     "PATCH /api/v1/sequences/{sequence_id}/steps/{step_id}": lambda t: {"json": {"body": f"{t.mark} again"}},
     "POST /api/v1/sequences/{sequence_id}/steps": lambda t: {

@@ -13,6 +13,7 @@ from fleetcast.domain.device import DeviceState, TransportKind
 from fleetcast.domain.identifiers import DeviceId
 from fleetcast.domain.pairing import CodeKind
 from fleetcast.services import devices, pairing
+from fleetcast.services.device_proxy import set_proxy
 from fleetcast.services.devices import DEFAULT_MAX_DELAY, DEFAULT_MIN_DELAY
 
 router = APIRouter(route_class=GuardedRoute, tags=["devices"])
@@ -74,6 +75,25 @@ class Reason(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(default="", max_length=500, pattern=STORABLE, examples=["number is being moved"])
+
+
+class NewProxy(BaseModel):
+    """Through what a linked device is to connect."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: str | None = Field(
+        max_length=500,
+        pattern=STORABLE,
+        description="Of an http, https or socks5 proxy, with its port. null: it connects by itself.",
+        examples=["socks5://user:password@proxy.example.org:1080"],
+    )
+
+
+class Proxy(BaseModel):
+    """Through what a linked device connects."""
+
+    shown: str | None = Field(description="Without its password, which is never told again. null: it has none.")
 
 
 class NewPairing(BaseModel):
@@ -194,6 +214,13 @@ async def resume_device(device_id: Id, access: Caller, runtime: Open) -> Device:
     """Lift the pause. Nothing is changed when it is not paused."""
     await devices.resume_device(runtime, access.workspace_id, DeviceId(device_id), actor=access.actor)
     return Device.model_validate(await devices.get_device(runtime, access.workspace_id, DeviceId(device_id)))
+
+
+@router.post("/devices/{device_id}/proxy", **needs(Scope.MANAGE))
+async def change_proxy(device_id: Id, wanted: NewProxy, access: Caller, runtime: Open) -> Proxy:
+    """Have a linked device connect through a proxy of its own; it connects anew. Refused (409) for other devices."""
+    shown = await set_proxy(runtime, access.workspace_id, DeviceId(device_id), wanted.address or "", actor=access.actor)
+    return Proxy(shown=shown)
 
 
 def _pairing(found: pairing.Pairing) -> Pairing:

@@ -12,6 +12,7 @@ from fleetcast.domain.device import DeviceState, TransportKind
 from fleetcast.domain.phone import international
 from fleetcast.runtime import Runtime
 from fleetcast.services import devices, pairing
+from fleetcast.services.device_proxy import set_proxy
 from fleetcast.services.devices import Device
 from fleetcast.services.workspaces import Workspace, find_workspace
 
@@ -159,6 +160,24 @@ def pace(
     async def change(runtime: Runtime, device: Device) -> str:
         await devices.set_pace(runtime, device.workspace_id, device.id, min_delay, max_delay, actor=person())
         return f"Device {device.name} now waits {seconds(min_delay)} to {seconds(max_delay)} between two sends."
+
+    _change(workspace, name, as_json, change)
+
+
+@app.command("proxy")
+def proxy(
+    name: NameArgument,
+    address: Annotated[
+        str, typer.Argument(help="Like socks5://user:password@host:1080 or http://host:8080; none: no proxy.")
+    ] = "",
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a linked device connect through a proxy of its own, or by itself again. It connects anew."""
+
+    async def change(runtime: Runtime, device: Device) -> str:
+        shown = await set_proxy(runtime, device.workspace_id, device.id, address, actor=person())
+        return f"Device {device.name} connects {'by itself' if shown is None else f'through {shown}'} from now on."
 
     _change(workspace, name, as_json, change)
 

@@ -48,6 +48,7 @@ GROUPS = (
     "message",
     "suppression",
     "process",
+    "node",
     "db",
 )
 """Groups of commands; a module each."""

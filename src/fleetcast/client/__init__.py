@@ -12,7 +12,7 @@ of the rest of Fleetcast and can be used from another machine.
 
 from fleetcast.client.audit import Entry
 from fleetcast.client.campaigns import Audience, Campaign, CampaignDetails, Counts
-from fleetcast.client.devices import Device, LoggedOut, Pairing, PairingCode, ShownPairing
+from fleetcast.client.devices import Device, LoggedOut, Pairing, PairingCode, Proxy, ShownPairing
 from fleetcast.client.enrolments import Enrolled, Enrolment, EnrolmentDetails, StepProgress
 from fleetcast.client.errors import (
     ApiError,
@@ -133,6 +133,7 @@ __all__ = [
     "Preview",
     "PreviewedLead",
     "PreviewedRow",
+    "Proxy",
     "Resent",
     "Resources",
     "RowProblem",

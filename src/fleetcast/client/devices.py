@@ -71,6 +71,14 @@ class ShownPairing(Pairing):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """Through what a linked device connects."""
+
+    shown: str | None
+    """Without its password; None: it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedOut:
     """What a logout leaves behind."""
 
@@ -140,6 +148,15 @@ class Devices:
     async def resume(self, device_id: int) -> Device:
         """Lift the pause."""
         return read(Device, await self._exchange.ask("POST", "devices/{device_id}/resume", device_id=device_id))
+
+    async def change_proxy(self, device_id: int, address: str | None) -> Proxy:
+        """Have a linked device connect through this proxy, or by itself; it connects anew."""
+        return read(
+            Proxy,
+            await self._exchange.ask(
+                "POST", "devices/{device_id}/proxy", content={"address": address}, device_id=device_id
+            ),
+        )
 
     async def pair(self, device_id: int, *, phone: str | None = None) -> Pairing:
         """Wait three minutes for a phone to be linked, by QR code, or by a code typed into the phone of that number."""

@@ -1,8 +1,8 @@
 """What a picture or document may be, decided by its bytes; data URLs; and file names as harmless labels.
 
 Nothing here trusts what somebody says about a file: not its name, not its declared type. Pictures are measured by
-their headers and never decoded, so that a small file cannot ask for gigabytes. The libraries that look into files are
-loaded where they are used: a sender passes files on, and never looks into one.
+their headers and not decoded, so that a small file cannot ask for gigabytes; thumbnails of them have a bound. The
+libraries that look into files are loaded where they are used: a sender passes files on, and never looks into one.
 """
 
 import base64
@@ -38,6 +38,10 @@ _SIGNATURES = {
 _UNSPECIFIED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 _DATA_URL = re.compile(r"data:([^,;]{0,100})((?:;[^,;]{0,100}){0,5}),", re.IGNORECASE)
 _RESERVED_NAMES = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE | re.DOTALL)
+_THUMBNAIL = 100
+"""Pixels, of the longer side."""
+_MOST_DECODED = 16_000_000
+"""Pixels: 64 MB of memory for a moment."""
 _KINDS = "a JPEG, PNG or WebP picture or a PDF document"
 
 
@@ -148,6 +152,26 @@ def clean_filename(name: str, mime: str) -> str:
         stem = f"_{stem}"
     ending = ending or endings[0]
     return file_names.shortened(stem, file_names.LONGEST_NAME - len(ending)) + ending
+
+
+def thumbnail(data: bytes) -> bytes | None:
+    """A small JPEG of a picture, as WhatsApp shows it until the whole one is there; None where none can be made.
+
+    The one place where a picture is decoded, and only one that was measured before it was stored.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.draft("RGB", (_THUMBNAIL, _THUMBNAIL))  # a JPEG is decoded no larger than needed
+            if picture.width * picture.height > _MOST_DECODED:
+                return None
+            picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+            small = io.BytesIO()
+            picture.convert("RGB").save(small, format="jpeg", quality=60)
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError):
+        return None
+    return small.getvalue()
 
 
 def _measure(data: bytes, mime: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@
     bin/          copies of the server programs, as root only
     log/          what the servers print
     simulator/    the simulator's ledger
+    sessions/     sessions of linked devices: whoever has a file is that device
     spool/        results that could not be committed yet
     uploads/      lead files that were sent over HTTP, until they are imported
     secret.key    what seals secrets in the database, unless a setting does
@@ -27,7 +28,7 @@ from pathlib import Path
 
 from fleetcast.errors import ConfigurationError, Conflict
 
-_PRIVATE = ("log", "simulator", "spool", "uploads")
+_PRIVATE = ("log", "sessions", "simulator", "spool", "uploads")
 _PASSABLE = ("run", "bin")
 _SHELL_WORDS = set('"$`\\\n')
 """initdb calls its server through a shell, in double quotes."""
@@ -108,6 +109,11 @@ def prepare(data: Path) -> Layout:
             "or name another one with FLEETCAST_DATA."
         ) from error
     return Layout(root)
+
+
+def sessions_folder(data: Path, install: str) -> Path:
+    """Where sessions of linked devices lie; those of another database never serve devices of this one."""
+    return data / "sessions" / install
 
 
 def is_root() -> bool:

@@ -102,7 +102,11 @@ class Pairings:
             self._under_way[device] = (kind, order.order)
             self._shown.pop(device, None)
             code_for = None if order.code_for is None else Phone(order.code_for)
-            await self._transports[kind].pair(PairingOrder(DeviceId(device), order.order, code_for))
+            try:
+                await self._transports[kind].pair(PairingOrder(DeviceId(device), order.order, code_for))
+            except Unavailable:
+                del self._under_way[device]  # it is asked again
+                raise
 
     async def _stop(self, device: int) -> None:
         kind, _ = self._under_way.pop(device)

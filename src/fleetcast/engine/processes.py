@@ -14,7 +14,7 @@ from random import Random
 import structlog
 
 from fleetcast.domain.device import TransportKind
-from fleetcast.embedded.data_directory import node_id
+from fleetcast.embedded.data_directory import node_id, sessions_folder
 from fleetcast.engine import inbox
 from fleetcast.engine.bulk_editor import BulkEditor
 from fleetcast.engine.dispatcher import Dispatcher
@@ -28,19 +28,27 @@ from fleetcast.engine.sender import Sender
 from fleetcast.engine.sequencer import Sequencer
 from fleetcast.engine.supervisor import Supervisor
 from fleetcast.engine.sweeper import Sweeper
+from fleetcast.errors import Unavailable
 from fleetcast.runtime import Runtime
-from fleetcast.store import identity
+from fleetcast.services.linked_sessions import SessionAccount
+from fleetcast.store import devices, identity
 from fleetcast.transports.base import Transport
-from fleetcast.transports.registry import TRANSPORTS
+from fleetcast.transports.registry import TRANSPORTS, Ground
 
 log = structlog.get_logger()
 
 Transports = Mapping[TransportKind, Transport]
 
 
-def build_transports(runtime: Runtime) -> dict[TransportKind, Transport]:
+def build_transports(runtime: Runtime, install: str, node: str) -> dict[TransportKind, Transport]:
     """One of each kind that this version has."""
-    return {kind: build(runtime.simulator_socket) for kind, build in TRANSPORTS.items()}
+    ground = Ground(
+        runtime.simulator_socket,
+        sessions_folder(runtime.settings.data, install),
+        SessionAccount(runtime, node),
+        runtime.settings.linked_per_process,
+    )
+    return {kind: build(ground) for kind, build in TRANSPORTS.items()}
 
 
 YOUNG_OBJECTS = 50_000
@@ -61,6 +69,30 @@ async def _install(runtime: Runtime) -> str:
         return await identity.install_id(connection)
 
 
+async def _started(runtime: Runtime, transports: Transports) -> Transports:
+    """The transports that run now: all of which there are devices, and others where they can.
+
+    Raises Unavailable: without one of them devices would be cut off.
+    """
+    running: dict[TransportKind, Transport] = {}
+    try:
+        for kind, transport in transports.items():
+            try:
+                await transport.start()
+            except Unavailable as error:
+                async with runtime.db.connection() as connection:
+                    if await devices.are_there(connection, kind):
+                        raise
+                log.info("there is no device of this kind, and it does not run", transport=kind, why=str(error))
+                continue
+            running[kind] = transport
+    except BaseException:
+        for transport in running.values():
+            await transport.stop()
+        raise
+    return running
+
+
 async def run_sender(
     runtime: Runtime,
     *,
@@ -70,15 +102,14 @@ async def run_sender(
 ) -> None:
     """A sender until SIGTERM or SIGINT, or until `stop`. `transports`: others than the registry's."""
     install = await _install(runtime)
-    using = build_transports(runtime) if transports is None else transports
     node = node_id(runtime.settings.data)
+    using = build_transports(runtime, install, node) if transports is None else transports
     async with runtime.db.connection() as connection:
         await identity.note_node(connection, node, socket.gethostname())
+    using = await _started(runtime, using)
     sender = Sender(runtime, using, install, node, random or Random())
     log.info("sender starts", sender=sender.name)
     _seldom_collect_garbage()
-    for transport in using.values():
-        await transport.start()
     try:
         loops = Supervisor("sender", patience=PATIENCE_SECONDS)
         Presence(runtime, loops, "sender", sender.name, sender.figures)
@@ -112,9 +143,10 @@ async def run_scheduler(
     `stop`.
     """
     install = await _install(runtime)
-    using = build_transports(runtime) if transports is None else transports
-    for transport in using.values():
-        await transport.start()
+    using = transports
+    if using is None:
+        using = build_transports(runtime, install, node_id(runtime.settings.data))
+    using = await _started(runtime, using)
     try:
         planner, dispatcher, sequencer = Planner(runtime), Dispatcher(runtime), Sequencer(runtime)
         sweeper = Sweeper(runtime, {kind: t.grace for kind, t in using.items()})

@@ -44,6 +44,8 @@ class Roster:
         self._transports = transports
         self._spool = spool
         self._kind_of: dict[int, TransportKind] = {}
+        self._ways: dict[int, float | None] = {}
+        """Device → since when it connects in the way in which its session was opened."""
         self._leaving: dict[int, list[Lane]] = {}
         """Shard that is being given back → its lanes, which start nothing more."""
 
@@ -124,8 +126,11 @@ class Roster:
             lane = self.lanes.open(row.id, row.shard, pace, ended=ended, ready=row.is_ready, now=now)
             if row.id in blocked:
                 self.lanes.block(lane)
+            if row.id in self._kind_of and self._ways.get(row.id) != row.way:
+                await self._end_session(row.id)
             if row.id not in self._kind_of:
                 self._kind_of[row.id] = kind
+                self._ways[row.id] = row.way
                 phone = None if row.phone is None else Phone(row.phone)
                 await transport.open(DeviceHandle(DeviceId(row.id), phone))
                 if row.id not in blocked and row.id not in self._orphans.values():
@@ -134,6 +139,10 @@ class Roster:
 
     async def _drop(self, device: int) -> None:
         self.lanes.close(device)
+        await self._end_session(device)
+
+    async def _end_session(self, device: int) -> None:
+        self._ways.pop(device, None)
         kind = self._kind_of.pop(device, None)
         if kind is not None:
             await self._transports[kind].close(DeviceId(device))

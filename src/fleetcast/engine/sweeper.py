@@ -17,7 +17,7 @@ from fleetcast.errors import Unavailable
 from fleetcast.queue.nudges import SWEEPER, listening
 from fleetcast.runtime import Runtime
 from fleetcast.services.pairing import expire_pairings
-from fleetcast.store import shards, sweeping, transitions
+from fleetcast.store import linked_sessions, shards, sweeping, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.sweeping import CampaignState
 from fleetcast.store.transitions import CHUNK
@@ -25,6 +25,7 @@ from fleetcast.store.transitions import CHUNK
 log = structlog.get_logger()
 
 TICK_SECONDS = 1.0
+NO_SENDER = "no sender is at work on the machine that has its session"
 ABANDONED_SECONDS = 30.0
 """After so long without an owner a shard's queued rows go back to pending."""
 FOLD_ROWS = 200
@@ -106,7 +107,10 @@ class Sweeper:
         return len(found)
 
     async def requeue_abandoned(self) -> int:
-        """T4: rows queued for shards that nobody owns any more. Once per loss of an owner."""
+        """T4: rows queued for shards that nobody owns any more. Once per loss of an owner.
+
+        Linked devices there are offline until somebody opens their sessions again, which tells their state.
+        """
         async with self._runtime.db.connection() as connection:
             alone = frozenset(await shards.abandoned(connection, ABANDONED_SECONDS))
         moved = 0
@@ -114,6 +118,7 @@ class Sweeper:
         for shard in sorted(alone - self._requeued):
             async with self._runtime.db.transaction() as connection:
                 moved += await transitions.requeue_shards(connection, [shard])
+                await linked_sessions.nobody_holds(connection, shard, NO_SENDER)
             self._requeued |= {shard}
         return moved
 

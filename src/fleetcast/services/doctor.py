@@ -15,7 +15,7 @@ from fleetcast.queue import client as redis_client
 from fleetcast.runtime import Runtime
 from fleetcast.services.liveness import troubles
 from fleetcast.settings import Mode
-from fleetcast.store import health, invariants, processes, schema
+from fleetcast.store import health, invariants, linked_sessions, processes, schema
 from fleetcast.store.connection import server_name
 from fleetcast.store.invariants import Violation
 
@@ -123,6 +123,11 @@ async def about(runtime: Runtime) -> About:
         here = runtime.clock.now() - runtime.clock.offset
         state = await health.look(connection)
         troubled = troubles(await processes.known(connection))
+        away = [
+            node
+            for node in await linked_sessions.nodes(connection, 2 * settings.lease_seconds)
+            if node.sessions and not node.is_there
+        ]
     versions = Versions(
         fleetcast=version("fleetcast"),
         python=platform.python_version(),
@@ -141,9 +146,19 @@ async def about(runtime: Runtime) -> About:
     )
     difference = here - state.now
     concerns = list_concerns(versions, places, state, difference, production=settings.mode is Mode.PRODUCTION, now=here)
+    concerns += [Concern("machines", _away(node)) for node in away]
     concerns += [Concern("processes", f"{trouble} Its log says more.") for trouble in troubled]
     node = node_id(settings.data) if settings.data.is_dir() else None  # looking makes nothing
     return About(versions, places, state, difference, concerns, node)
+
+
+def _away(node: linked_sessions.Node) -> str:
+    """A machine without a sender that has sessions of linked devices."""
+    devices = "1 linked device" if node.sessions == 1 else f"{node.sessions:,} linked devices"
+    return (
+        f"{devices} can send only from {node.name}, where no sender is at work: start Fleetcast there. If it is lost "
+        f"for good, `fleetcast node lost {node.name}` lets others take over; `fleetcast node list` says more."
+    )
 
 
 async def examine(runtime: Runtime) -> Checkup:

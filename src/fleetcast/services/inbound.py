@@ -14,13 +14,24 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.devices import set_state
 from fleetcast.services.pairing import paired, pairing_ended
 from fleetcast.services.suppressions import suppress
-from fleetcast.store import devices, enrolments, history, inbox, transitions
+from fleetcast.store import devices, doubt, enrolments, history, inbox, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.inbox import Kept, Waiting
 from fleetcast.store.transitions import Evidence
-from fleetcast.transports.base import Inbound, Paired, PairingEnded, Receipt, ReceiptKind, Reply, StateChange
+from fleetcast.transports.base import (
+    Inbound,
+    OwnEcho,
+    Paired,
+    PairingEnded,
+    Receipt,
+    ReceiptKind,
+    Reply,
+    StateChange,
+)
 
 WAITING_CHUNK = 500
+REST = timedelta(seconds=5)
+"""How long a receipt waits before it is taken as evidence."""
 KEEP_LOOKING = timedelta(days=8)
 """How long evidence without a message waits: a day more than the longest repetition of webhooks."""
 
@@ -30,6 +41,10 @@ async def receive(runtime: Runtime, install: str, events: Sequence[Inbound]) -> 
 
     Codes are not for here: they are shown for as long as they are valid, and never stored.
     """
+    echoes = [e for e in events if isinstance(e, OwnEcho)]
+    if echoes:
+        async with runtime.db.transaction() as connection:
+            await inbox.keep(connection, [_echo(e) for e in echoes])
     receipts = [e for e in events if isinstance(e, Receipt)]
     if receipts:
         async with runtime.db.transaction() as connection:
@@ -58,6 +73,19 @@ async def _states(runtime: Runtime, changes: Sequence[StateChange]) -> None:
         await set_state(runtime, event.device, event.state, event.reason, event.until)
 
 
+def _echo(echo: OwnEcho) -> Kept:
+    """What was typed on the phone, without its text: only so that its receipts are not taken for those of ours."""
+    return Kept(
+        echo.device,
+        echo.at,
+        "echo",
+        echo.event_id,
+        provider_id=echo.provider_id,
+        sender=echo.recipient,
+        effect="recorded: typed on the phone",
+    )
+
+
 async def _receipts(connection: Connection, install: str, receipts: Sequence[Receipt]) -> None:
     """Apply receipts whose message is known; take the others as evidence of their attempt; keep what is still early."""
     left = await _apply(connection, receipts)
@@ -80,15 +108,16 @@ async def _receipts(connection: Connection, install: str, receipts: Sequence[Rec
 
 async def _apply(connection: Connection, receipts: Sequence[Receipt]) -> list[Receipt]:
     """Move delivery, or fail what failed after acceptance. Returns the receipts that have no message yet."""
-    moving = [r for r in receipts if r.kind is not ReceiptKind.FAILED]
+    moving = [r for r in receipts if r.kind in (ReceiptKind.DELIVERED, ReceiptKind.READ)]
     failing = [r for r in receipts if r.kind is ReceiptKind.FAILED]
     matched = await inbox.apply_receipts(connection, [(r.device, r.provider_id, r.kind, r.at) for r in moving])
     found = await inbox.messages_of(connection, [(r.device, r.provider_id) for r in failing])
     if found:
         await transitions.fail_later(connection, list(found.values()))
-    return [
-        r for r in receipts if (r.device, r.provider_id) not in (found if r.kind is ReceiptKind.FAILED else matched)
-    ]
+    accepted = [r for r in receipts if r.kind is ReceiptKind.ACCEPTED]
+    known = await inbox.messages_of(connection, [(r.device, r.provider_id) for r in accepted])
+    taken = {ReceiptKind.FAILED: found, ReceiptKind.ACCEPTED: known}
+    return [r for r in receipts if (r.device, r.provider_id) not in taken.get(r.kind, matched)]
 
 
 async def _reply(runtime: Runtime, reply: Reply) -> None:
@@ -170,6 +199,7 @@ async def _settle(connection: Connection, install: str, rows: Sequence[Waiting])
         connection, [(r.device, r.provider_id or "", r.kind, r.occurred_at) for r in moving]
     )
     effects |= {r.id: "applied" for r in moving if (r.device, r.provider_id) in matched}
+    effects |= await _settle_doubts(connection, [r for r in moving if r.id not in effects and r.reference is None])
     for row in rows:
         if row.kind == ReceiptKind.FAILED and row.provider_id:
             found = await inbox.messages_of(connection, [(row.device, row.provider_id)])
@@ -177,6 +207,31 @@ async def _settle(connection: Connection, install: str, rows: Sequence[Waiting])
                 await transitions.fail_later(connection, list(found.values()))
                 effects[row.id] = "applied"
     return effects
+
+
+async def _settle_doubts(connection: Connection, receipts: Sequence[Waiting]) -> dict[int, str]:
+    """Receipts that name a message which nobody knows: one typed on the phone, or the one that is in doubt.
+
+    Those are left waiting that came just now: an answer, or word of what was typed, may be on its way.
+    """
+    now = await connection.fetchval("SELECT fleetcast_now()")
+    rested = [r for r in receipts if now - r.received_at >= REST]
+    if not rested:
+        return {}
+    typed = await doubt.echoes(connection, [(r.device, r.provider_id or "") for r in rested])
+    effects = {r.id: "typed on the phone" for r in rested if (r.device, r.provider_id) in typed}
+    open_ones = [r for r in rested if r.id not in effects and r.sender is not None]
+    told = [(r.device, r.sender or "", r.provider_id or "", r.occurred_at) for r in open_ones]
+    found = await doubt.confirmed_by(connection, told)
+    proof: dict[int, Evidence] = {}
+    for receipt in open_ones:
+        attempt = found.get((receipt.device, receipt.provider_id or ""))
+        if attempt is not None:
+            proof.setdefault(attempt[0], Evidence(*attempt, receipt.provider_id, receipt.occurred_at))
+    if proof:
+        await doubt.lock(connection, sorted(proof))
+        await transitions.confirm_sent(connection, list(proof.values()), Resolution.RECEIPT)
+    return effects  # what confirmed a message now has one, and moves its delivery at the next look
 
 
 def parse_reference(install: str, reference: str | None) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.domain.message import MessageStatus
@@ -13,6 +14,21 @@ SELECT b.id, b.attempts, b.crashes, a.reference, d.transport,
 FROM broadcast_messages b JOIN devices d ON d.id = b.device_id
   LEFT JOIN message_attempts a ON a.message_id = b.id AND a.attempt = b.attempts
 WHERE b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt' AND b.id > $1 ORDER BY b.id LIMIT $2"""
+
+# Receipts of linked devices carry no reference of ours. $1 devices, $2 who confirmed, $3 ids, $4 instants. What was
+# typed on the phone is none of ours; an attempt that began after the receipt is not what it is for (WhatsApp tells
+# whole seconds, by its own clock); of two doubts at once nobody knows which it is.
+ECHOES = """
+SELECT u.device_id, u.provider_id FROM unnest($1::bigint[], $2::text[]) AS u (device_id, provider_id)
+JOIN inbox i ON i.device_id = u.device_id AND i.event_id = 'echo-' || u.provider_id"""
+CONFIRMED_BY = """
+SELECT u.device_id, u.provider_id, min(b.id) AS id, min(b.attempts) AS attempt
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[]) AS u (device_id, sender, provider_id, at)
+JOIN devices d ON d.id = u.device_id AND d.transport = 'linked'
+JOIN broadcast_messages b ON b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt' AND b.device_id = u.device_id
+  AND b.recipient = u.sender
+JOIN message_attempts a ON a.message_id = b.id AND a.attempt = b.attempts AND a.started_at < u.at + interval '5 seconds'
+GROUP BY u.device_id, u.provider_id HAVING count(DISTINCT b.id) = 1"""
 
 CAMPAIGNS_OF = """
 SELECT DISTINCT campaign_id FROM broadcast_messages
@@ -48,6 +64,25 @@ class Doubt:
 async def in_doubt(connection: Connection, after: int, limit: int) -> list[Doubt]:
     """Open doubts by id, those after `after`."""
     return [Doubt(*row) for row in await connection.fetch(IN_DOUBT, after, limit)]
+
+
+async def echoes(connection: Connection, pairs: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Those (device, provider id) that were typed on the device's own phone."""
+    rows = await connection.fetch(ECHOES, [p[0] for p in pairs], [p[1] for p in pairs])
+    return {(row["device_id"], row["provider_id"]) for row in rows}
+
+
+async def confirmed_by(
+    connection: Connection, receipts: Sequence[tuple[int, str, str, datetime]]
+) -> dict[tuple[int, str], tuple[int, int]]:
+    """(device, provider id) → the one open doubt, with its attempt, that such a receipt settles: one of the person for
+    whom it was, on the device from which it may have left.
+    """
+    if not receipts:
+        return {}
+    columns = [list(column) for column in zip(*receipts, strict=True)]
+    rows = await connection.fetch(CONFIRMED_BY, *columns)
+    return {(r["device_id"], r["provider_id"]): (r["id"], r["attempt"]) for r in rows}
 
 
 async def lock(connection: Connection, messages: Sequence[int]) -> None:

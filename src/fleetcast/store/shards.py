@@ -64,7 +64,8 @@ SELECT id FROM shards WHERE (owner IS NULL AND epoch > 0 OR owner IS NOT NULL)
 _LANE = """
 SELECT d.id, d.shard_id, d.transport, d.phone, d.min_delay, d.max_delay, d.is_ready,
   d.state NOT IN ('unpaired', 'pairing', 'logged_out', 'banned') AND d.deleted_at IS NULL AS wants_session,
-  extract(epoch FROM greatest(fleetcast_now(), d.last_send_at) - d.last_send_at)::float8 AS rested
+  extract(epoch FROM greatest(fleetcast_now(), d.last_send_at) - d.last_send_at)::float8 AS rested,
+  (SELECT extract(epoch FROM p.changed_at)::float8 FROM device_proxies p WHERE p.device_id = d.id) AS way
 FROM devices d"""
 LANES = f"{_LANE} WHERE d.shard_id = ANY ($1::smallint[]) AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))"
 ORDERED = f"{_LANE} WHERE d.ordered_at > fleetcast_now() - $2::interval AND d.shard_id = ANY ($1::smallint[])"
@@ -133,6 +134,8 @@ class LaneRow(NamedTuple):
     is_ready: bool
     wants_session: bool
     rested: float | None
+    way: float | None = None
+    """Since when it connects in another way; a session that was opened before is opened anew."""
 
 
 @dataclass(frozen=True, slots=True)

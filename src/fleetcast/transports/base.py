@@ -67,6 +67,7 @@ class EventKind(StrEnum):
 
     RECEIPT = "receipt"
     REPLY = "reply"
+    ECHO = "echo"
     STATE = "state"
     PAIRING_CODE = "pairing_code"
     PAIRED = "paired"
@@ -76,6 +77,8 @@ class EventKind(StrEnum):
 class ReceiptKind(StrEnum):
     """What a receipt says. `failed` can come after `accepted`."""
 
+    ACCEPTED = "accepted"
+    """The answer to a send for which nobody waited any more; always with our reference."""
     DELIVERED = "delivered"
     READ = "read"
     FAILED = "failed"
@@ -104,6 +107,19 @@ class Reply:
     sender: Phone
     text: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEcho:
+    """A message that was typed on the device's own phone, or sent by another device of it: none of ours, so receipts
+    for it are evidence of nothing. What it says is nobody's business.
+    """
+
+    event_id: str
+    device: DeviceId
+    provider_id: str
+    at: datetime
+    recipient: Phone | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +173,7 @@ class PairingEnded:
 
 
 PairingNews = PairingCode | Paired | PairingEnded
-Inbound = Receipt | Reply | StateChange | PairingNews
+Inbound = Receipt | Reply | OwnEcho | StateChange | PairingNews
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +193,34 @@ class Finding:
 
     reference: Reference
     provider_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether a node may open a device's session, and with what."""
+
+    proxy: str | None = field(default=None, repr=False)
+    """Address through which the device connects, with its password if it has one."""
+    copy: bytes | None = field(default=None, repr=False)
+    """The session, where it comes from another node or was lost here."""
+    elsewhere: str = ""
+    """The node that has the session and has not handed it over; empty: it may be opened."""
+
+
+class SessionKeeper(Protocol):
+    """Keeps account of which node has which session, for transports whose sessions are files. Raises Unavailable."""
+
+    async def admit(self, device: DeviceId, *, has_file: bool) -> Admission:
+        """This node wants to open the session. From now on it is here, and any copy is out of date."""
+
+    async def link(self, device: DeviceId) -> Admission:
+        """A new session is about to be made here, in place of any other."""
+
+    async def keep(self, device: DeviceId, copy: bytes) -> None:
+        """The session is closed here, and looks like this."""
+
+    async def forget(self, device: DeviceId) -> None:
+        """There is no session any more."""
 
 
 class Transport(Protocol):

@@ -117,6 +117,7 @@ SAID: dict[str, str | tuple[str, str]] = {
     "device-added": ("The device was added.", "{n} devices were added."),
     "device-paused": ("The device is paused; its messages wait.", "{n} devices are paused; their messages wait."),
     "device-resumed": ("The device goes on.", "{n} devices go on."),
+    "device-proxied": ("The proxy is changed; the device connects anew.", ""),
     "device-paced": ("The pace is changed; it holds from the next message on.", "The pace of {n} devices is changed."),
     "device-removed": ("The device was removed. What waited for it is being skipped.", "{n} devices were removed."),
     "device-logged-out": (

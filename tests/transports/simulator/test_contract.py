@@ -35,6 +35,7 @@ class SimulatorRig:
     """A transport of the shared simulator."""
 
     answers = True
+    says = frozenset(Provider)
 
     def __init__(self, process: SimulatorProcess, control: SimulatorControl) -> None:
         self.transport = SimulatorTransport(process.socket)

@@ -23,6 +23,7 @@ from fleetcast.errors import ConfigurationError
 from fleetcast.transports.base import (
     EventKind,
     Inbound,
+    OwnEcho,
     Paired,
     PairingCode,
     PairingEnded,
@@ -201,6 +202,12 @@ def event_to_frame(event: Inbound) -> Frame:
             }
         case Reply():
             return head | {"kind": EventKind.REPLY, "sender": event.sender, "text": event.text}
+        case OwnEcho():
+            return head | {
+                "kind": EventKind.ECHO,
+                "provider_id": event.provider_id,
+                "recipient": event.recipient,
+            }
         case StateChange():
             until = event.until.isoformat() if event.until else None
             return head | {
@@ -237,6 +244,8 @@ def event_from_frame(frame: Frame) -> Inbound:
                 )
             case EventKind.REPLY:
                 return Reply(event_id, device, Phone(frame["sender"]), frame["text"], at)
+            case EventKind.ECHO:
+                return OwnEcho(event_id, device, frame["provider_id"], at, frame["recipient"])
             case EventKind.STATE:
                 until = datetime.fromisoformat(frame["until"]) if frame["until"] else None
                 state = DeviceState(frame["state"])

@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from fleetcast.domain.device import DeviceState
+from fleetcast.domain.device import DeviceState, TransportKind
 from fleetcast.domain.identifiers import DeviceId, MessageId
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.services import devices, fleet, messages, pairing
+from fleetcast.services.device_proxy import set_proxy, shown_proxy
 from fleetcast.services.devices import DEFAULT_MAX_DELAY, DEFAULT_MIN_DELAY
 from fleetcast.web import rendering, words
 from fleetcast.web.fields import seconds
@@ -77,6 +78,7 @@ async def _list(
             "min_delay": f"{DEFAULT_MIN_DELAY:g}",
             "max_delay": f"{DEFAULT_MAX_DELAY:g}",
             "pair_first": "",
+            "transport": TransportKind.SIMULATOR,
         },
         trouble=trouble,
     )
@@ -97,14 +99,16 @@ async def add_device(
     min_delay: Field = "",
     max_delay: Field = "",
     region: Field = "",
+    transport: Field = TransportKind.SIMULATOR,
     pair_first: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Add one that is simulated; one that is to be paired first is paired at once."""
+    """Add one; one that is to be linked to a phone is paired at once."""
     try:
         made = await devices.add_device(
             here.runtime,
             here.workspace.id,
             name,
+            transport=transport,
             region=region.strip().upper() or None,
             min_delay=seconds("min_delay", min_delay),
             max_delay=seconds("max_delay", max_delay),
@@ -113,7 +117,8 @@ async def add_device(
         )
     except InvalidInput as error:
         given = {"name": name, "min_delay": min_delay, "max_delay": max_delay, "region": region}
-        return await _list(request, here, adding=given | {"pair_first": "on" if pair_first else ""}, trouble=error)
+        given |= {"transport": transport, "pair_first": "on" if pair_first else ""}
+        return await _list(request, here, adding=given, trouble=error)
     if made.state is DeviceState.UNPAIRED:
         await pairing.start_pairing(here.runtime, here.workspace.id, made.id, actor=here.access.actor)
         return here.to(f"/devices/{made.id}/pair", "device-added")
@@ -161,6 +166,7 @@ async def device_page(
         status=422 if trouble else 200,
         device=found.device,
         p=found,
+        proxy=await shown_proxy(here.runtime, device_id) if found.device.transport is TransportKind.LINKED else None,
         waiting=await devices.waiting_messages(here.runtime, here.workspace.id, device_id),
         own=own,
         story=await _test(here, device_id, test),
@@ -211,6 +217,16 @@ async def set_pace(
     except InvalidInput as error:
         return await device_page(request, here, DeviceId(device_id), trouble=error)
     return here.to(f"/devices/{device_id}", "device-paced")
+
+
+@router.post("/devices/{device_id}/proxy")
+async def change_proxy(request: Request, here: Managing, device_id: ThisDevice, proxy: Field = "") -> Response:
+    """Have it connect in another way."""
+    try:
+        await set_proxy(here.runtime, here.workspace.id, DeviceId(device_id), proxy, actor=here.access.actor)
+    except InvalidInput as error:
+        return await device_page(request, here, DeviceId(device_id), trouble=error)
+    return here.to(f"/devices/{device_id}", "device-proxied")
 
 
 @router.post("/devices/{device_id}/remove")

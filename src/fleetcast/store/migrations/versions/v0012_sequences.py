@@ -10,7 +10,7 @@ sequencer takes them: nobody who sends, receives or imports waits for a sequence
 from alembic import op
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
