@@ -54,9 +54,9 @@ PAST_EVERY_DEADLINE = 10 * 86_400
 ROUNDS = 60
 """Of everybody's work at the end, until everything must have come to its end."""
 TABLES = """processes, audit, suppressions, inbox, message_attempts, broadcast_messages, campaign_tallies,
-  campaign_newcomers, campaign_devices, campaigns, contents, media, leads, lead_imports, api_keys, devices, invitations,
-  members, idempotency_keys, history_marks, workspace_history, workspace_tallies, bulk_edit_changes, bulk_edits,
-  workspaces"""
+  campaign_newcomers, campaign_devices, campaigns, contents, media, leads, lead_imports, api_keys, linked_sessions,
+  device_proxies, devices, invitations, members, idempotency_keys, history_marks, workspace_history, workspace_tallies,
+  bulk_edit_changes, bulk_edits, workspaces"""
 EMPTY = f"""
 ALTER TABLE audit DISABLE TRIGGER never_emptied;
 TRUNCATE {TABLES} RESTART IDENTITY;
