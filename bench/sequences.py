@@ -103,6 +103,7 @@ async def _run(play: Stage, order: Order) -> Outcome:
             idle = await _watch(play, parts, span / 2)
             tell(f"nothing is due: {idle.whole:.1%} of a core")
             due = max(1, round(A_MINUTE * span / 60))
+            await statements.reset(runtime, order.statements)
             async with runtime.db.connection() as connection:
                 await connection.execute(_DUE, due, span, people, timeout=LONGEST)
             busy = await _watch(play, parts, span)
@@ -110,9 +111,9 @@ async def _run(play: Stage, order: Order) -> Outcome:
             async with runtime.db.connection() as connection:
                 late = [row["late"] for row in await connection.fetch(_LATE, timeout=LONGEST)]
             tell(f"{A_MINUTE:,} due a minute: {busy.whole:.1%} of a core, p99 late by {percentile(late, 0.99):.0f} ms")
+            by_statement = await statements.read(runtime, order.statements, due)
             enrolled, seconds, writer = await _in_one_act(runtime, workspace, parts, scale.sequence_act)
             tell(f"{enrolled:,} enrolled in {seconds:.1f} s; another writer's p99 {writer.p99:.1f} ms")
-        by_statement = await statements.read(runtime, order.statements, due)
     return Outcome(
         [
             judge("sequence_lateness_p99_ms", percentile(late, 0.99)),

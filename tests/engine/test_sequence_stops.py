@@ -237,6 +237,18 @@ async def test_those_who_are_there_come_in_when_somebody_says_so_and_as_many_as_
     await scene.all_promises_hold()
 
 
+async def test_enrolling_many_rests_while_the_sequence_is_paused(scene: SequenceScene) -> None:
+    await scene.add_leads(scene.devices[0], 5)
+    sequence = await scene.sequence([AT_ONCE])
+    await enrol_existing(scene.runtime, scene.workspace, sequence, confirmed=5, actor=ACTOR)
+    await pause_sequence(scene.runtime, scene.workspace, sequence, actor=ACTOR)
+    await scene.live(DAY)
+    assert await scene.states(sequence) == {}
+    await resume_sequence(scene.runtime, scene.workspace, sequence, actor=ACTOR)
+    await scene.live(HOUR)
+    assert len(await scene.got(sequence)) == 5
+
+
 async def test_a_stop_and_a_step_that_is_just_being_made_never_wait_for_each_other(scene: SequenceScene) -> None:
     await scene.add_leads(scene.devices[0], 200)
     leads = [r["id"] for r in await scene.fetch("SELECT id FROM leads")]

@@ -307,7 +307,7 @@ async def hear_news(runtime: Runtime, workspace_id: WorkspaceId) -> int:
 
 
 async def take_run_step(runtime: Runtime, run_id: int) -> bool:
-    """Enrol the next people of a run; whether there may be more. It ends with its sequence."""
+    """Enrol the next people of a run; whether there may be more now. It rests and ends with its sequence."""
     async with runtime.db.transaction() as connection:
         await connection.execute(sequencing.BY_KEY)
         work = await enrolling.take_run(connection, run_id)
@@ -316,6 +316,8 @@ async def take_run_step(runtime: Runtime, run_id: int) -> bool:
         await connection.execute(SHARE_SUPPRESSIONS, work.workspace_id)
         sequence = await sequences.locked(connection, work.workspace_id, work.sequence_id)
         assert sequence is not None
+        if sequence.status is SequenceStatus.PAUSED:
+            return False
         upto = await enrolling.window(connection, work)
         if sequence.status is SequenceStatus.ARCHIVED or upto is None:
             await enrolling.advance_run(connection, run_id, None, 0)
