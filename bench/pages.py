@@ -58,8 +58,8 @@ POOL: Mapping[str, str] = {
     "edit_id": "SELECT id FROM bulk_edits WHERE workspace_id = $1",
     "audit_id": "SELECT id FROM audit WHERE workspace_id = $1 ORDER BY random()",
     "sequence_id": "SELECT min(id) FROM sequences WHERE workspace_id = $1",
-    "step_id": "SELECT s.id FROM sequence_steps s JOIN sequences q ON q.id = s.sequence_id WHERE q.workspace_id = $1 "
-    "ORDER BY q.id, s.position LIMIT 2",
+    "step_id": "SELECT id FROM sequence_steps WHERE sequence_id = "
+    "(SELECT min(id) FROM sequences WHERE workspace_id = $1) ORDER BY position",
     "enrolment_id": "SELECT id FROM enrolments TABLESAMPLE system (1) WHERE workspace_id = $1 "
     "UNION ALL (SELECT max(id) FROM enrolments WHERE workspace_id = $1)",
     "number": "SELECT recipient FROM suppressions WHERE workspace_id = $1 ORDER BY random()",
