@@ -41,6 +41,9 @@ run: $(RUN) ## Everything on embedded servers, the dashboard, and a demo broadca
 demo: $(RUN) ## A demo broadcast to its end without a terminal; exit code 0 only if every check holds
 	@$(BIN)/fleetcast demo $(ARGS)
 
+demo-linked: $(DEV) ## A device linked by QR before a local WhatsApp Web, and a campaign through it; exit code 0 only if all is read
+	@$(BIN)/python -m tools.demo_linked
+
 test: $(DEV) browser ## Every test; ARGS="..." goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -59,11 +62,17 @@ bench-growth: $(RUN) ## What a message costs from 10,000 to 5,000,000 rows, 100 
 bench-pages: $(RUN) ## Every page and GET of the API with 10,000,000 messages stored (15 minutes, 12 GB); ARGS="--quick"
 	@$(BIN)/python -m bench pages $(ARGS)
 
+bench-sequences: $(RUN) ## 1,000,000 people in sequences, 1,000 due a minute (10 minutes, 4 GB); ARGS="--quick"
+	@$(BIN)/python -m bench sequences $(ARGS)
+
 acceptance: $(DEV) ## Every long proof (about an hour); the report is acceptance/report.json
 	@$(BIN)/python -m acceptance $(ARGS)
 
 acceptance-chaos: $(RUN) ## Kills, lost servers, bad networks, zombies, restarts; ARGS="--quick", ARGS="--seed 7"
 	@$(BIN)/python -m acceptance chaos $(ARGS)
+
+acceptance-linked: $(DEV) ## 3,000 linked devices before a local WhatsApp Web, processes killed throughout; ARGS="--quick"
+	@$(BIN)/python -m acceptance linked $(ARGS)
 
 acceptance-fuzz: $(DEV) ## Requests that nobody would think of, to every operation of the API; ARGS="--quick"
 	@$(BIN)/python -m acceptance fuzz $(ARGS)
@@ -89,4 +98,4 @@ lock: ## Pin the newest allowed dependencies, with hashes (needs uv)
 clean: ## Remove the virtual environment and caches (never data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
-.PHONY: help browser run demo test testbed screenshots bench bench-growth bench-pages acceptance acceptance-chaos acceptance-fuzz check format lock clean
+.PHONY: help browser run demo demo-linked test testbed screenshots bench bench-growth bench-pages bench-sequences acceptance acceptance-chaos acceptance-linked acceptance-fuzz check format lock clean

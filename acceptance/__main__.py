@@ -1,4 +1,4 @@
-"""`python -m acceptance [chaos] [fuzz] [--quick] [--seed N]`: run long proofs, print their figures, write the report.
+"""`python -m acceptance [TARGET ...] [--quick] [--seed N]`: run long proofs, print their figures, write the report.
 
 Exits 0 when every figure holds, 1 when one does not or a proof could not be finished, 2 for a wrong name.
 """
@@ -19,7 +19,7 @@ from fleetcast.cli.session import runner
 from fleetcast.observability.logging import configure_logging
 from fleetcast.settings import Settings
 
-TARGETS = ("chaos", "fuzz")
+TARGETS = ("chaos", "linked", "fuzz")
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -41,6 +41,8 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"there is no target '{name}'; there are {', '.join(TARGETS)}")
     if given.only and len(given.targets) != 1:
         parser.error("--only belongs to one target: name it")
+    if given.targets == ["linked"] and given.only:
+        parser.error("linked is one proof: it has no parts")
     if given.targets == ["chaos"]:
         for name in given.only:
             if name not in (known := [proof.name for proof in chaos.PROOFS]):
@@ -54,6 +56,10 @@ def _teller() -> Callable[[str], None]:
 
 
 async def _run(target: str, seed: int, given: argparse.Namespace) -> Found:
+    if target == "linked":
+        from acceptance import linked  # needs a client library that not every platform has
+
+        return await linked.run(seed, linked.QUICK if given.quick else linked.FULL, _teller())
     if target == "fuzz":
         from acceptance import fuzz  # needs tools that only tests need
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import fleet, growth, idle, lateness, leads, page, pages, pipeline, planning, report, usage
+from bench import fleet, growth, idle, lateness, leads, page, pages, pipeline, planning, report, sequences, usage
 from bench.figures import Figure
 from bench.outcome import Order, Outcome
 from bench.scale import SCALES
@@ -29,9 +29,10 @@ BENCHMARKS: dict[str, Callable[[Order], Outcome]] = {
     "fleet": fleet.run,
     "growth": growth.run,
     "pages": pages.run,
+    "sequences": sequences.run,
 }
 """By name, in the order in which they run."""
-APART = ("growth", "pages")
+APART = ("growth", "pages", "sequences")
 """Only by name: each takes long, and has a report of its own."""
 
 
@@ -40,7 +41,9 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true", help="smaller and shorter, for a look")
     parser.add_argument(
-        "--report", type=Path, help="where the report goes; else bench/report.json (growth.json, pages.json)"
+        "--report",
+        type=Path,
+        help="where the report goes; else bench/report.json (growth.json, pages.json, sequences.json)",
     )
     parser.add_argument("--seed", type=int, default=1, help="decides what is made up")
     parser.add_argument("--senders", type=int, default=1, help="sender processes of the pipeline")

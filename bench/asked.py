@@ -41,6 +41,7 @@ LEFT_OUT: Mapping[str, str] = {
     f"{PREFIX}/lead-imports/{{import_id}}/rejected": "a file of a day",
     f"{PREFIX}/devices/{{device_id}}/pairing": "while a phone is being paired",
     f"{PREFIX}/messages/export": "streams every message",
+    f"{PREFIX}/sequences/{{sequence_id}}/existing": "counts every lead by the rule of enrolling, at most 30 s",
     f"{PREFIX}/campaigns/{{campaign_id}}/audience": "counts every lead by the planner's own rule, at most 30 s",
 }
 """Routes that are not asked for, and why."""
@@ -113,6 +114,12 @@ MORE: Sequence[str] = (
     f"{PREFIX}/messages?after={{message_id}}",
     f"{PREFIX}/messages?since={{since}}&until={{until}}",
     f"{PREFIX}/reports/failures?campaign_id={{largest}}",
+    f"{PREFIX}/sequences/{{sequence_id}}/enrolments?state=stopped",
+    f"{PREFIX}/sequences/{{sequence_id}}/enrolments?after={{enrolment_id}}",
+    f"{PREFIX}/sequences/{{sequence_id}}/enrolments?device_id={{device_id}}",
+    f"{PREFIX}/sequences/{{sequence_id}}/enrolments?stop_reason=by_person",
+    f"{PREFIX}/sequences/{{sequence_id}}/enrolments?step_id={{step_id}}",
+    f"{PREFIX}/sequences/{{sequence_id}}/preview?lead_id={{lead_id}}",
     f"{PREFIX}/suppressions?after={{phone}}",
     f"{PREFIX}/audit?after={{audit_id}}",
     f"{PREFIX}/audit?action=campaign.",

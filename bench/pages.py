@@ -57,6 +57,11 @@ POOL: Mapping[str, str] = {
     "import_id": "SELECT id FROM lead_imports WHERE workspace_id = $1",
     "edit_id": "SELECT id FROM bulk_edits WHERE workspace_id = $1",
     "audit_id": "SELECT id FROM audit WHERE workspace_id = $1 ORDER BY random()",
+    "sequence_id": "SELECT min(id) FROM sequences WHERE workspace_id = $1",
+    "step_id": "SELECT s.id FROM sequence_steps s JOIN sequences q ON q.id = s.sequence_id WHERE q.workspace_id = $1 "
+    "ORDER BY q.id, s.position LIMIT 2",
+    "enrolment_id": "SELECT id FROM enrolments TABLESAMPLE system (1) WHERE workspace_id = $1 "
+    "UNION ALL (SELECT max(id) FROM enrolments WHERE workspace_id = $1)",
     "number": "SELECT recipient FROM suppressions WHERE workspace_id = $1 ORDER BY random()",
     "user_id": "SELECT user_id FROM members WHERE workspace_id = $1",
     "sha256": "SELECT sha256 FROM media WHERE workspace_id = $1",

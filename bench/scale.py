@@ -50,6 +50,11 @@ class Scale:
     """What is stored while every page is asked for."""
     asked: int
     """How often each page is asked for."""
+    sequence_people: int
+    """Enrolled while few are due."""
+    sequence_window: float
+    sequence_act: int
+    """Enrolled in one act."""
     shared_buffers: str = "1500MB"
     pages_buffers: str = "256MB"
     """What Fleetcast takes by itself on a machine of some size: the large state does not fit into it."""
@@ -85,6 +90,9 @@ FULL = Scale(
     growth_deleted=(1_000_000, 3_000),
     state=Large(3_000, 1_000_000, 10_000_000, 300),
     asked=40,
+    sequence_people=1_000_000,
+    sequence_window=120,
+    sequence_act=100_000,
 )
 QUICK = Scale(
     name="quick",
@@ -107,6 +115,9 @@ QUICK = Scale(
     growth_deleted=FULL.growth_deleted,
     state=Large(3_000, 100_000, 1_000_000, 60),
     asked=15,
+    sequence_people=100_000,
+    sequence_window=60,
+    sequence_act=20_000,
 )
 TINY = Scale(
     name="tiny",
@@ -129,6 +140,9 @@ TINY = Scale(
     growth_deleted=(1_000, 40),
     state=Large(40, 2_000, 8_000, 12),
     asked=1,
+    sequence_people=2_000,
+    sequence_window=3,
+    sequence_act=500,
     shared_buffers="64MB",
     pages_buffers="64MB",
     moment=0.3,

@@ -2,8 +2,8 @@
 
 Separate from `seeding`, whose workspaces are about to send. Nothing here was ever sent, so no planner and no sender
 can have made it; what they would have left is written by set: rows in every status, attempts, receipts, replies,
-tallies, suppressions, imports and audit entries. The guards of the life cycle stand aside while the rows are born, and
-what they guard is asked of the result: every invariant holds in it.
+tallies, suppressions, imports, sequences and audit entries. The guards of the life cycle stand aside while the rows are
+born, and what they guard is asked of the result: every invariant holds in it.
 """
 
 from collections.abc import AsyncIterator
@@ -14,6 +14,7 @@ from bench import state_statements as sql
 from bench.outcome import Tell
 from bench.scale import Large
 from bench.seeding import settle
+from bench.state_sequences import make_sequences
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.runtime import Runtime
 from fleetcast.services.workspaces import create_workspace
@@ -36,6 +37,8 @@ TABLES = (
     "inbox",
     "audit",
     "lead_imports",
+    "enrolments",
+    "sequence_sums",
 )
 _REBUILT = ("broadcast_messages", "leads")
 """Tables whose indexes are made once all their rows are there."""
@@ -121,4 +124,5 @@ async def _fill(connection: Connection, workspace: WorkspaceId, large: Large, se
         await connection.execute(statement, workspace, low, timeout=PATIENCE)
     await connection.execute(sql.IMPORTS, workspace, MONTHS_DAYS, timeout=PATIENCE)
     await connection.execute(sql.AUDIT, workspace, MONTHS_DAYS, max(10, large.leads // 50), timeout=PATIENCE)
+    await make_sequences(connection, workspace, tell, PATIENCE)
     await connection.execute(sql.SHARDS)

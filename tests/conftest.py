@@ -53,6 +53,7 @@ def pytest_configure() -> None:
 
 
 LONGEST_FIRST = (
+    "engine/test_virtual_month.py",
     "chaos/test_crash_table_sender.py",
     "chaos/test_crash_table_scheduler.py",
     "chaos/test_servers.py",

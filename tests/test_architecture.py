@@ -235,7 +235,7 @@ def test_keys_in_redis_are_spelt_in_one_module() -> None:
     assert found == [], "build it in queue/keys.py, with type and lifetime"
 
 
-STATUS_WRITERS = frozenset({"store/transitions.py", "store/transition_statements.py"})
+STATUS_WRITERS = frozenset({"store/transitions.py", "store/transition_statements.py", "store/ending_statements.py"})
 SETS_STATUS = re.compile(r"UPDATE\s+broadcast_messages\b.*?\bSET\b((?!\b(?:FROM|WHERE)\b).)*?\bstatus\s*=", re.DOTALL)
 
 

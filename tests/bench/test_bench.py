@@ -42,7 +42,17 @@ FULL_RUN = {
     "page_events_per_s",
     "page_event_gap_p99_s",
 }
-APART = {"growth_sending_ratio", "growth_planning_ratio", "retention_writer_p99_ms", "page_p95_ms", "api_p95_ms"}
+APART = {
+    "growth_sending_ratio",
+    "growth_planning_ratio",
+    "retention_writer_p99_ms",
+    "page_p95_ms",
+    "api_p95_ms",
+    "sequence_lateness_p99_ms",
+    "sequence_cpu_share",
+    "sequence_enrol_seconds",
+    "sequence_enrol_writer_p99_ms",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,7 @@ def ran(short_directory: Path) -> Ran:
     temporary = short_directory / "bench"
     temporary.mkdir(mode=0o711)
     mark = f"bench-{uuid4().hex}"
-    halves = (["idle", "lateness", "page", "fleet"], ["pipeline", "planning", "leads", "growth", "pages"])
+    halves = (["idle", "lateness", "page", "fleet", "sequences"], ["pipeline", "planning", "leads", "growth", "pages"])
     assert {name for half in halves for name in half} == set(bench.BENCHMARKS)
     children, reports, printed = [], [], ""
     for number, names in enumerate(halves):

@@ -41,8 +41,18 @@ NOT_READ = {"Me": {"person", "recovery_codes_left", "workspaces"}}
 """Fields that the client leaves out: they are about a person, and a key asks."""
 GENERIC = {"Page", "FieldError"}
 """Not a component by itself, or read by its own rules."""
-CHANGES = {"Setting": "NewCampaign", "Change": "CampaignChange", "LeadFields": "LeadChange", "Said": "ConsentChange"}
-"""What is called otherwise in the client. `Setting` is a campaign without what `create` takes by itself."""
+CHANGES = {
+    "Setting": "NewCampaign",
+    "Change": "CampaignChange",
+    "LeadFields": "LeadChange",
+    "Said": "ConsentChange",
+    "StoredSequence": "Sequence",
+    "SequenceSetting": "NewSequence",
+    "StepSetting": "StepChange",
+}
+"""What is called otherwise in the client."""
+BY_ITSELF = {"Setting": {"title", "body"}, "SequenceSetting": {"name"}, "StepSetting": {"body"}}
+"""What a method that makes something takes by itself, and not with the settings."""
 
 
 @dataclass
@@ -172,7 +182,7 @@ def test_every_field_of_an_answer_or_a_change_is_known_and_may_be_null_where_it_
             wrong.append(f"{each.__name__} is no component of the description")
             continue
         properties, hints = schemas[name]["properties"], get_type_hints(each)
-        left_out = NOT_READ.get(name, set()) | ({"title", "body"} if each.__name__ == "Setting" else set())
+        left_out = NOT_READ.get(name, set()) | BY_ITSELF.get(each.__name__, set())
         wrong += [f"{each.__name__}.{f} is on one side only" for f in set(hints) ^ (set(properties) - left_out)]
         for known in set(hints) & set(properties):
             may_be_null = any(s.get("type") == "null" for s in properties[known].get("anyOf", ()))

@@ -391,3 +391,18 @@ def test_a_second_row_without_a_campaign_draws_nothing_anew() -> None:
     for message in range(100, 150):
         lanes.offer(1, rows(message), 0.0)
         assert lanes.next_due() == due, "or one could be asked for until the delay is short"
+
+
+def test_rows_of_sequences_go_after_single_sends_and_before_campaigns_each_at_its_own_pace() -> None:
+    lanes = one_lane(Pace(1, 1))
+    lanes.paces |= {7: Pace(9, 9), -7: Pace(3, 3)}  # campaign 7 and sequence 7 are not one another's
+    lanes.offer(1, rows(1, 2, campaign=7), 0.0)
+    lanes.offer(1, rows(3, campaign=-7), 0.0)
+    lanes.offer(1, rows(4), 0.0)
+    now, order = 0.0, []
+    while (due := lanes.next_due()) is not None:
+        now = max(now, due)
+        [start] = lanes.pop_due(now, 5)
+        order.append((start.message, start.campaign, start.gap))
+        lanes.finished(start.lane, now)
+    assert order == [(4, 0, 1.0), (3, -7, 3.0), (1, 7, 9.0), (2, 7, 9.0)]

@@ -53,7 +53,8 @@ PAST_EVERY_DEADLINE = 10 * 86_400
 """Seconds. What came back from an attempt more than a day after its person had said stop waits until then."""
 ROUNDS = 60
 """Of everybody's work at the end, until everything must have come to its end."""
-TABLES = """processes, audit, suppressions, inbox, message_attempts, broadcast_messages, campaign_tallies,
+TABLES = """sequence_tallies, sequence_sums, sequence_ends, lead_news, enrolment_runs, enrolments, sequence_steps,
+  sequences, processes, audit, suppressions, inbox, message_attempts, broadcast_messages, campaign_tallies,
   campaign_newcomers, campaign_devices, campaigns, contents, media, leads, lead_imports, api_keys, linked_sessions,
   device_proxies, devices, invitations, members, idempotency_keys, history_marks, workspace_history, workspace_tallies,
   bulk_edit_changes, bulk_edits, workspaces"""

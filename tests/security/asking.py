@@ -19,7 +19,12 @@ Content = dict[str, Any]
 Place = tuple[str | int, ...]
 """Where in a JSON value something stands."""
 
-ALIASES: Mapping[str, str] = {"devices": "device_name", "media": "sha256", "messages": "message_id"}
+ALIASES: Mapping[str, str] = {
+    "devices": "device_name",
+    "media": "sha256",
+    "messages": "message_id",
+    "before_step_id": "step_id",
+}
 """Names under which fields point at things, besides those of paths."""
 
 BODIES: Mapping[str, Callable[[Tenant], Content]] = {
@@ -67,6 +72,12 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "PATCH /api/v1/leads/{lead_id}": lambda t: {"json": {"name": f"{t.mark} again"}},
     "PATCH /api/v1/workspace": lambda t: {"json": {"name": f"{t.mark} again"}},
     "POST /api/v1/devices/{device_id}/proxy": lambda t: {"json": {"address": "http://proxy.example:8080"}},
+    "PATCH /api/v1/sequences/{sequence_id}": lambda t: {"json": {"name": f"{t.mark} again"}},
+    "PATCH /api/v1/sequences/{sequence_id}/steps/{step_id}": lambda t: {"json": {"body": f"{t.mark} again"}},
+    "POST /api/v1/sequences/{sequence_id}/steps": lambda t: {
+        "json": {"day": 9, "time": "09:00", "body": f"{t.mark} new"}
+    },
+    "POST /api/v1/sequences/{sequence_id}/enrolments": lambda t: {"json": {"lead_ids": [t.ids["lead_id"]]}},
     "POST /api/v1/devices/{device_id}/lead-imports": lambda t: a_file(t),
     "POST /api/v1/devices/{device_id}/lead-imports/check": lambda t: a_file(t),
     "POST /api/v1/devices/{device_id}/lead-imports/preview": lambda t: a_file(t),
@@ -89,6 +100,7 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
     "PATCH /api/v1/campaigns/{campaign_id}": {"campaign_id": "draft_id"},
     "POST /api/v1/campaigns/{campaign_id}/launch": {"campaign_id": "draft_id"},
     "POST /api/v1/campaigns/{campaign_id}/retry-unconfirmed": {"messages": "unconfirmed_id"},
+    "POST /api/v1/sequences/{sequence_id}/activate": {"sequence_id": "idle_id"},
 }
 """Ways that need a thing in another state than most do: parameter or field → the id of one."""
 
@@ -143,6 +155,8 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "reason": lambda t: "unconfirmed",
     "recipient": lambda t: f"{t.number}101",
     "state": lambda t: "online",
+    "stop_reason": lambda t: "replied",
+    "confirmed": lambda t: "100000",
     "status": lambda t: "running",
     "test": lambda t: str(t.ids["message_id"]),
     "to": lambda t: f"{t.number}101",

@@ -11,14 +11,18 @@ from PIL import Image
 
 from fleetcast.domain.access import Role, Scope
 from fleetcast.domain.bulk_edit import EditAction
-from fleetcast.domain.identifiers import CampaignId, DeviceId, WorkspaceId
+from fleetcast.domain.identifiers import CampaignId, DeviceId, LeadId, WorkspaceId
 from fleetcast.domain.lead_filter import LeadFilter
 from fleetcast.runtime import Runtime
 from fleetcast.services import media
 from fleetcast.services.accounts import membership, passwords
 from fleetcast.services.accounts.keys import create_key
 from fleetcast.services.bulk_edits import change_leads
+from fleetcast.services.enrolments import enrol_people
 from fleetcast.services.lead_import import import_leads
+from fleetcast.services.sequence_actions import activate_sequence
+from fleetcast.services.sequence_steps import add_step
+from fleetcast.services.sequences import create_sequence
 from fleetcast.services.suppressions import add_suppression
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import audit
@@ -82,7 +86,10 @@ async def whole_workspace(runtime: Runtime) -> Tenant:
     async with runtime.db.transaction() as connection:
         await audit.record(connection, shop.id, "user:tests", "tests.seed", mark, before={"what": mark})
     draft = await scene.draft(title=f"{mark} draft", body=f"{mark} draft text")
+    idle = await create_sequence(runtime, shop.id, {"name": f"{mark} idle"}, actor="user:tests")
+    await add_step(runtime, shop.id, idle.id, {"after": "0m", "body": f"{mark} step"}, actor="user:tests")
     common: Ids = {
+        "idle_id": idle.id,
         "workspace": shop.id,
         "workspace_id": shop.id,
         "user_id": operator.user_id,
@@ -122,6 +129,9 @@ class _Part:
     imported: int
     edit: int
     name: str
+    sequence: int
+    step: int
+    enrolment: int
 
     def ids(self) -> Ids:
         return {
@@ -133,6 +143,9 @@ class _Part:
             "campaign_id": self.campaign,
             "message_id": self.message,
             "unconfirmed_id": self.unconfirmed,
+            "sequence_id": self.sequence,
+            "step_id": self.step,
+            "enrolment_id": self.enrolment,
         }
 
 
@@ -199,7 +212,36 @@ async def _device(scene: Scene, name: str, number: str) -> _Part:
     unconfirmed = await scene.value(
         "SELECT id FROM broadcast_messages WHERE campaign_id = $1 AND reason = 'unconfirmed'", campaign
     )
-    return _Part(device, leads[0], campaign, message, unconfirmed, report.import_id or 0, edit.id, name)
+    sequence, enrolment = await _sequence(scene, name, leads[0])
+    step = await scene.value("SELECT id FROM sequence_steps WHERE sequence_id = $1", sequence)
+    return _Part(
+        device,
+        leads[0],
+        campaign,
+        message,
+        unconfirmed,
+        report.import_id or 0,
+        edit.id,
+        name,
+        sequence,
+        step,
+        enrolment,
+    )
+
+
+async def _sequence(scene: Scene, name: str, lead: LeadId) -> tuple[int, int]:
+    """A sequence at work with somebody in it; the second, a draft, is nobody's and has the first one's steps."""
+    made = await create_sequence(scene.runtime, scene.workspace, {"name": f"{name} sequence"}, actor="user:tests")
+    await add_step(
+        scene.runtime,
+        scene.workspace,
+        made.id,
+        {"day": 1, "time": "09:00", "body": f"{name} step"},
+        actor="user:tests",
+    )
+    await activate_sequence(scene.runtime, scene.workspace, made.id, actor="user:tests")
+    done = await enrol_people(scene.runtime, scene.workspace, made.id, lead_ids=[lead], actor="user:tests")
+    return made.id, done.enrolled[0]
 
 
 async def _member(runtime: Runtime, workspace: WorkspaceId, role: Role) -> Person:

@@ -185,8 +185,8 @@ async def test_a_refusal_stops_what_waits_for_the_person_from_every_device(scene
     [single] = [
         await scene.value(
             "INSERT INTO broadcast_messages (workspace_id, device_id, content_id, not_before, created_at, shard_id, "
-            "recipient, dedupe_key, variables) SELECT workspace_id, $1, content_id, not_before, created_at, shard_id, "
-            "recipient, 'm:1', '{}' FROM broadcast_messages WHERE recipient = $2 RETURNING id",
+            "priority, recipient, dedupe_key, variables) SELECT workspace_id, $1, content_id, not_before, created_at, "
+            "shard_id, 1, recipient, 'm:1', '{}' FROM broadcast_messages WHERE recipient = $2 RETURNING id",
             other,
             ONE,
         )

@@ -3,7 +3,6 @@
 Session files lie in memory where they can: a client writes 812 keys as it is paired.
 """
 
-import ctypes.util
 import importlib.util
 import itertools
 import sys
@@ -39,8 +38,6 @@ async def process(testbed: Testbed, short_directory: Path) -> AsyncIterator[Proc
     """The process of the clients. A test that kills one starts its own."""
     if sys.platform != "linux" or importlib.util.find_spec("neonize") is None:
         pytest.skip("neonize has no wheel for this platform, or its key cannot be swapped here: no real client to test")
-    if ctypes.util.find_library("magic") is None:
-        pytest.skip("neonize needs libmagic, which this machine has not (on Debian: apt install libmagic1)")
     sessions = short_directory / "sessions"
     sessions.mkdir()
     async with Process(testbed, sessions) as running:

@@ -13,6 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pylibmagic  # noqa: F401 the library in it has to be known before neonize looks for one
+
+# isort: split
 from google.protobuf.json_format import MessageToDict
 from neonize._binder import ProxySettings
 from neonize.aioze import events

@@ -31,7 +31,7 @@ LONGEST_MEDIA = 24_000_000
 """Characters: the largest file as a data URL."""
 
 
-def _left_out(schema: dict[str, Any]) -> None:
+def left_out(schema: dict[str, Any]) -> None:
     """What is left out has no value, so the description names none."""
     schema.pop("default", None)
 
@@ -127,55 +127,55 @@ class CampaignChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    title: str = Field(default="", max_length=200, examples=["Spring sale"], json_schema_extra=_left_out)
+    title: str = Field(default="", max_length=200, examples=["Spring sale"], json_schema_extra=left_out)
     body: str = Field(
         default="",
         max_length=LONGEST_BODY,
         description="Liquid, with the leads' variables. Errors name line and column.",
         examples=["Hello {{ name }}, everything is half price until Sunday."],
-        json_schema_extra=_left_out,
+        json_schema_extra=left_out,
     )
-    media: Media | None = Field(default=None, description=f"{MEDIA_TOLD} null: none.", json_schema_extra=_left_out)
+    media: Media | None = Field(default=None, description=f"{MEDIA_TOLD} null: none.", json_schema_extra=left_out)
     niches: list[Annotated[str, Field(max_length=200, pattern=STORABLE)]] = Field(
         default=[],
         max_length=MOST_NICHES,
         description="Whole names; an empty list: everybody.",
         examples=[["fitness"]],
-        json_schema_extra=_left_out,
+        json_schema_extra=left_out,
     )
-    niche_match: NicheMatch = Field(default=NicheMatch.ANY, json_schema_extra=_left_out)
-    target_status: TargetStatus = Field(default=TargetStatus.ALL, json_schema_extra=_left_out)
+    niche_match: NicheMatch = Field(default=NicheMatch.ANY, json_schema_extra=left_out)
+    target_status: TargetStatus = Field(default=TargetStatus.ALL, json_schema_extra=left_out)
     devices: list[Annotated[str, Field(max_length=200)]] = Field(
         default=["all"],
         min_length=1,
         max_length=MOST_DEVICES,
         description='Devices by name; ["all"]: all of them.',
         examples=[["all"]],
-        json_schema_extra=_left_out,
+        json_schema_extra=left_out,
     )
     device_ids: list[Annotated[int, Field(ge=1, le=LAST_ID)]] = Field(
         default=[],
         min_length=1,
         max_length=MOST_DEVICES,
         description="Devices by number, instead of `devices`.",
-        json_schema_extra=_left_out,
+        json_schema_extra=left_out,
     )
-    takes_newcomers: bool = Field(default=True, json_schema_extra=_left_out)
+    takes_newcomers: bool = Field(default=True, json_schema_extra=left_out)
     min_delay: Seconds | None = Field(
-        default=None, description="Together with max_delay; null: each device's own pace.", json_schema_extra=_left_out
+        default=None, description="Together with max_delay; null: each device's own pace.", json_schema_extra=left_out
     )
-    max_delay: Seconds | None = Field(default=None, json_schema_extra=_left_out)
+    max_delay: Seconds | None = Field(default=None, json_schema_extra=left_out)
     schedule: str = Field(
         default="now",
         max_length=64,
         description='Local time of the workspace, or "now": when it is launched.',
         examples=["2031-12-24 18:30"],
-        json_schema_extra=_left_out,
+        json_schema_extra=left_out,
     )
     deadline: str = Field(
-        default="7d", max_length=16, description="From the start: 7d, 36h, 90m.", json_schema_extra=_left_out
+        default="7d", max_length=16, description="From the start: 7d, 36h, 90m.", json_schema_extra=left_out
     )
-    when_offline: WhenOffline = Field(default=WhenOffline.WAIT, json_schema_extra=_left_out)
+    when_offline: WhenOffline = Field(default=WhenOffline.WAIT, json_schema_extra=left_out)
 
     def fields(self) -> CampaignFields:
         """What was given and nothing else."""

@@ -114,7 +114,7 @@ class FirstCode(BaseModel):
     code: Code
 
 
-class Enrolment(BaseModel):
+class SecondFactorEnrolment(BaseModel):
     """What an authenticator app needs. It is shown this once."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -216,11 +216,11 @@ async def end_session(session_id: Id, access: Caller, runtime: Open) -> None:
 
 
 @router.post("/me/second-factor", **needs(Scope.READ, sessions_only=True))
-async def begin_second_factor(proof: Proof, access: Caller, runtime: Open) -> Enrolment:
+async def begin_second_factor(proof: Proof, access: Caller, runtime: Open) -> SecondFactorEnrolment:
     """Prepare a second factor. It is asked for once a code of it was confirmed."""
     user_id, _ = _person(access)
     made = await second_factor.begin(runtime, user_id, proof.password.get_secret_value())
-    return Enrolment.model_validate(made)
+    return SecondFactorEnrolment.model_validate(made)
 
 
 @router.post("/me/second-factor/confirm", **needs(Scope.READ, sessions_only=True))

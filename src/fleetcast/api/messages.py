@@ -50,8 +50,10 @@ class Message(BaseModel):
     recipient: str = Field(description="E.164.", examples=["+60123456789"])
     device_id: int
     device: str = Field(examples=["Shop KL"])
-    campaign_id: int | None = Field(description="null: sent by itself.")
+    campaign_id: int | None = Field(description="null: of a sequence, or sent by itself.")
     campaign: str | None
+    sequence_id: int | None = Field(description="null: of a campaign, or sent by itself.")
+    sequence: str | None
     status: MessageStatus
     delivery: Delivery = Field(description="What the recipient's phone reported.")
     reason: str | None = Field(description="Why it was skipped, failed, put off or is in doubt.", examples=["opt_out"])

@@ -1,4 +1,4 @@
-"""Reports: the workspace at a glance and over time, a campaign in numbers, and why messages failed."""
+"""Reports: the workspace at a glance and over time, campaigns and sequences in numbers, and why messages failed."""
 
 from datetime import date, datetime
 from typing import Annotated
@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from fleetcast.api.campaigns import Counts
 from fleetcast.api.guard import Caller, GuardedRoute, Open, needs, own_device
 from fleetcast.api.paging import LAST_ID, Id
+from fleetcast.api.sequences import People
 from fleetcast.domain.access import Scope
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.device import DeviceState, TransportKind
-from fleetcast.domain.identifiers import CampaignId
-from fleetcast.services import campaigns, history, overview, reports
+from fleetcast.domain.identifiers import CampaignId, SequenceId
+from fleetcast.services import campaigns, history, overview, reports, sequence_reports
 from fleetcast.services.history import Step
 from fleetcast.services.overview import CampaignLine, Meters
 
@@ -197,6 +198,51 @@ def _figures(line: CampaignLine) -> CampaignFigures:
     return CampaignFigures.model_validate(facts | {"rate": line.rate, "finish": line.finish})
 
 
+class Funnel(BaseModel):
+    """Messages and people of a step, a device, or all. `due` is the sum of `by_status`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    due: int = Field(description="Messages that were made: sent, under way, or not sent.")
+    sent: int
+    delivered: int = Field(description="Reached the phone; `sent` only means that WhatsApp took it.")
+    read: int
+    by_status: dict[str, int] = Field(examples=[{"sent": 4800, "skipped": 12}])
+    by_reason: dict[str, dict[str, int]] = Field(examples=[{"skipped": {"expired": 12}}])
+    people: People = Field(description="Who is at the step, and who replied, was stopped or was through after it.")
+
+    @classmethod
+    def of(cls, funnel: sequence_reports.Funnel) -> "Funnel":
+        """For programs."""
+        return cls.model_validate(funnel)
+
+
+class StepFunnel(BaseModel):
+    """One step."""
+
+    step_id: int
+    place: int = Field(description="From 1.")
+    when: str = Field(examples=["day 1 at 09:00"])
+    funnel: Funnel
+
+
+class DeviceFunnel(BaseModel):
+    """One device."""
+
+    device_id: int
+    device: str
+    funnel: Funnel
+
+
+class SequenceReport(BaseModel):
+    """A sequence in numbers."""
+
+    whole: Funnel
+    steps: list[StepFunnel]
+    before_first: People = Field(description="Who was stopped before the first step ended.")
+    devices: list[DeviceFunnel] = Field(description="Those with most people first.")
+
+
 @router.get("/reports/overview", **needs(Scope.READ))
 async def report_overview(request: Request, access: Caller, runtime: Open) -> Overview:
     """The workspace at a glance. Asked again after a few seconds it also knows rates."""
@@ -254,6 +300,22 @@ async def report_campaign_devices(campaign_id: Id, access: Caller, runtime: Open
     """A campaign device by device. Counts its messages: a million take a second or two."""
     found = await reports.campaign_by_device(runtime, access.workspace_id, CampaignId(campaign_id))
     return DeviceParts(items=[DevicePart.model_validate(p) for p in found])
+
+
+@router.get("/reports/sequences/{sequence_id}", **needs(Scope.READ))
+async def report_sequence(sequence_id: Id, access: Caller, runtime: Open) -> SequenceReport:
+    """A sequence in numbers: as a whole, step by step and device by device. Costs the same however many are in it."""
+    found = await sequence_reports.report_sequence(runtime, access.workspace_id, SequenceId(sequence_id))
+    return SequenceReport(
+        whole=Funnel.of(found.whole),
+        steps=[
+            StepFunnel(step_id=s.step_id, place=s.place, when=s.when, funnel=Funnel.of(s.funnel)) for s in found.steps
+        ],
+        before_first=People.of(found.before_first),
+        devices=[
+            DeviceFunnel(device_id=d.device_id, device=d.device, funnel=Funnel.of(d.funnel)) for d in found.devices
+        ],
+    )
 
 
 @router.get("/reports/failures", **needs(Scope.READ))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fleetcast.cli.campaign_output import show_preview, show_report
+from fleetcast.cli.content import Body, BodyFile, Media, content_fields
 from fleetcast.cli.output import emit_json, local_time, number, say, table
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
 from fleetcast.domain.campaign import NicheMatch, TargetStatus, WhenOffline
@@ -17,15 +18,11 @@ from fleetcast.services import campaign_actions, campaigns
 from fleetcast.services.audience import preview_audience
 from fleetcast.services.campaigns import Campaign, CampaignFields, find_campaign
 from fleetcast.services.devices import find_device
-from fleetcast.services.media import LocalFile
 from fleetcast.services.workspaces import Workspace, find_workspace
 
 app = typer.Typer(help="Campaigns: one text to many people.", no_args_is_help=True)
 
 CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Its title or number.")]
-Body = Annotated[str | None, typer.Option(help="The text, in Liquid: 'Hello {{ name }}'.")]
-BodyFile = Annotated[Path | None, typer.Option(help="A UTF-8 file with the text.")]
-Media = Annotated[str | None, typer.Option(help="A file, an https address or a data URL.")]
 Niche = Annotated[list[str] | None, typer.Option(help="A whole niche name; repeat it for several. None: everybody.")]
 Match = Annotated[NicheMatch | None, typer.Option(help="Whether a lead needs any or all of the niches.")]
 Target = Annotated[TargetStatus | None, typer.Option(help="Whom: by default all.")]
@@ -41,21 +38,7 @@ Offline = Annotated[WhenOffline | None, typer.Option(help="What happens to messa
 
 
 def _fields(body_file: Path | None, media: str | None, **given: object) -> CampaignFields:
-    """The options that were given, as fields; what was not given is not there."""
-    fields = {name: value for name, value in given.items() if value is not None}
-    if body_file is not None:
-        if "body" in fields:
-            raise InvalidInput("body", "give --body or --body-file, not both")
-        try:
-            fields["body"] = body_file.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            raise InvalidInput("body", f"{body_file} is not a UTF-8 text; save it as one") from None
-        except OSError as error:
-            raise InvalidInput("body", f"{body_file} cannot be read: {error.strerror}") from None
-    if media is not None:
-        is_file = media.strip() and "://" not in media and not media.lower().startswith("data:")
-        fields["media"] = LocalFile(Path(media)) if is_file else media
-    return fields  # type: ignore[return-value]
+    return content_fields(body_file, media, **given)  # type: ignore[return-value]
 
 
 def _run(

@@ -71,7 +71,12 @@ def restored(as_json: JsonOption = False) -> None:
         )
     say(f"{number(done.in_doubt)} messages were being sent and are in doubt: `fleetcast message in-doubt list`.")
     if done.skipped:
-        say(f"{number(done.skipped)} single messages waited and are skipped: they may have gone out since.")
+        say(f"{number(done.skipped)} messages of no campaign waited and are skipped: they may have gone out since.")
+    if done.sequences:
+        say(
+            f"{number(done.sequences)} sequences are paused. Steps that were due after the backup was made may have "
+            "gone out; resumed in time, they go out again."
+        )
     say("Fleetcast can be started now.")
 
 

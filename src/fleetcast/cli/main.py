@@ -43,6 +43,8 @@ GROUPS = (
     "device",
     "leads",
     "campaign",
+    "sequence",
+    "enrolment",
     "message",
     "suppression",
     "process",

@@ -73,7 +73,7 @@ def show_all(
             m.id,
             m.recipient,
             m.device,
-            m.campaign or "-",
+            m.campaign or m.sequence or "-",
             m.status if m.delivery is Delivery.NONE else f"{m.status}, {m.delivery}",
             m.reason or "",
             m.attempts,
@@ -107,6 +107,8 @@ def show(
     say(
         f"Message {m.id} to {m.recipient} from {m.device}: {became}{f' ({m.reason})' if m.reason else ''}", style="bold"
     )
+    if m.sequence is not None:
+        say(f"Sequence {m.sequence_id}: {m.sequence}")
     if m.campaign is not None:
         say(f"Campaign {m.campaign_id}: {m.campaign}")
     if m.expires_at is not None and m.status.is_open:
@@ -166,7 +168,14 @@ def show_doubts(
         say("Nothing is in doubt.")
         return
     rows = [
-        (m.id, m.recipient, m.device, m.campaign or "-", m.reason or "", local_time(m.in_doubt_since, where.time_zone))
+        (
+            m.id,
+            m.recipient,
+            m.device,
+            m.campaign or m.sequence or "-",
+            m.reason or "",
+            local_time(m.in_doubt_since, where.time_zone),
+        )
         for m in found
     ]
     table(("id", "to", "device", "campaign", "why", "since"), rows, right=("id",))

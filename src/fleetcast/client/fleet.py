@@ -10,6 +10,7 @@ import httpx2
 from fleetcast.client.audit import Audit
 from fleetcast.client.campaigns import Campaigns
 from fleetcast.client.devices import Devices
+from fleetcast.client.enrolments import Enrolments
 from fleetcast.client.exchange import Exchange
 from fleetcast.client.imports import Imports
 from fleetcast.client.keys import Keys
@@ -18,6 +19,7 @@ from fleetcast.client.media import Media
 from fleetcast.client.members import Invitations, Members
 from fleetcast.client.messages import Messages
 from fleetcast.client.reports import Reports
+from fleetcast.client.sequences import Sequences
 from fleetcast.client.suppressions import Suppressions
 from fleetcast.client.workspace import WorkspaceOfKey
 from fleetcast.clock import Clock
@@ -32,6 +34,7 @@ class Resources:
         self.audit = Audit(exchange)
         self.campaigns = Campaigns(exchange)
         self.devices = Devices(exchange)
+        self.enrolments = Enrolments(exchange)
         self.imports = Imports(exchange)
         self.invitations = Invitations(exchange)
         self.keys = Keys(exchange)
@@ -40,6 +43,7 @@ class Resources:
         self.members = Members(exchange)
         self.messages = Messages(exchange)
         self.reports = Reports(exchange)
+        self.sequences = Sequences(exchange)
         self.suppressions = Suppressions(exchange)
         self.workspace = WorkspaceOfKey(exchange)
 

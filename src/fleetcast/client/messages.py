@@ -19,8 +19,11 @@ class Message:
     device_id: int
     device: str
     campaign_id: int | None
-    """None: sent by itself."""
+    """None: of a sequence, or sent by itself."""
     campaign: str | None
+    sequence_id: int | None
+    """None: of a campaign, or sent by itself."""
+    sequence: str | None
     status: str
     """`pending`, `queued`, `sending`, `in_doubt`, `sent`, `failed`, `skipped` or `cancelled`."""
     delivery: str

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from fleetcast.client.campaigns import Counts
 from fleetcast.client.exchange import Exchange
 from fleetcast.client.reading import read
+from fleetcast.client.sequences import People
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +178,51 @@ class Failures:
     items: tuple[Failure, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funnel:
+    """Messages and people of a step, a device, or all."""
+
+    due: int
+    """Messages that were made: sent, under way, or not sent."""
+    sent: int
+    delivered: int
+    read: int
+    by_status: Mapping[str, int]
+    by_reason: Mapping[str, Mapping[str, int]]
+    people: People
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFunnel:
+    """One step."""
+
+    step_id: int
+    place: int
+    when: str
+    funnel: Funnel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFunnel:
+    """One device."""
+
+    device_id: int
+    device: str
+    funnel: Funnel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceReport:
+    """A sequence in numbers."""
+
+    whole: Funnel
+    steps: tuple[StepFunnel, ...]
+    before_first: People
+    """Who was stopped before the first step ended."""
+    devices: tuple[DeviceFunnel, ...]
+    """Those with most people first."""
+
+
 class Reports:
     """`fleet.reports`."""
 
@@ -204,6 +250,11 @@ class Reports:
         """A campaign device by device."""
         told = await self._exchange.ask("GET", "reports/campaigns/{campaign_id}/devices", campaign_id=campaign_id)
         return read(DeviceParts, told).items
+
+    async def sequence(self, sequence_id: int) -> SequenceReport:
+        """A sequence in numbers: as a whole, step by step and device by device."""
+        told = await self._exchange.ask("GET", "reports/sequences/{sequence_id}", sequence_id=sequence_id)
+        return read(SequenceReport, told)
 
     async def failures(self, *, campaign_id: int | None = None) -> tuple[Failure, ...]:
         """Why messages failed or were skipped, the most frequent first."""

@@ -25,7 +25,7 @@ class MessageStatus(StrEnum):
     SKIPPED = "skipped"
     """Policy kept it back; the reason says which."""
     CANCELLED = "cancelled"
-    """A person ended its campaign or sequence."""
+    """A person ended its campaign or sequence, or its recipient's part in a sequence was over before it left."""
 
     @property
     def is_open(self) -> bool:

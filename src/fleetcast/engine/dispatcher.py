@@ -213,5 +213,5 @@ async def _top_up(connection: Connection, devices: list[int], rooms: list[int]) 
     return rows
 
 
-def _campaigns_last(row: tuple[int, int]) -> bool:
-    return row[1] != 0
+def _campaigns_last(row: tuple[int, int]) -> tuple[bool, bool]:
+    return row[1] > 0, row[1] < 0

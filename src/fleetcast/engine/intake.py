@@ -55,7 +55,7 @@ class Intake:
         self._reread.set()
 
     async def follow_nudges(self, stop: asyncio.Event, beat: Beat) -> None:
-        """Devices and campaigns that changed, senders that are to rest: look at them again."""
+        """Devices, campaigns and sequences that changed, senders that are to rest: look at them again."""
         async with listening(self._runtime.redis, self._runtime.keys, SENDERS) as ears:
             while not stop.is_set():
                 beat()
@@ -67,12 +67,13 @@ class Intake:
                     self._roster.ordered.set()
                 if "shares" in told:
                     self._leases.look_again()
-                await self._refresh(told.get("devices", []), told.get("campaigns", []))
+                turns = [*told.get("campaigns", []), *(-sequence for sequence in told.get("sequences", []))]
+                await self._refresh(told.get("devices", []), turns)
 
-    async def _refresh(self, devices: list[int], campaigns: list[int]) -> None:
+    async def _refresh(self, devices: list[int], turns: list[int]) -> None:
         try:
             async with self._runtime.db.connection() as connection:
-                await self._read_paces(connection, [c for c in campaigns if c in self._lanes.paces])
+                await self._read_paces(connection, [turn for turn in turns if turn in self._lanes.paces])
                 if devices:
                     await self._roster.place(await shards.lanes(connection, list(self._roster.owned), devices))
                 if new := self._lanes.unread(devices):
@@ -149,14 +150,14 @@ class Intake:
         if await self._offer(windows):
             self._lanes.was_read(devices)
 
-    async def _read_paces(self, connection: Connection, campaigns: list[int]) -> None:
-        found = await shards.paces(connection, campaigns) if campaigns else {}
-        for campaign, pace in found.items():  # one that is not there is not remembered: its rows are none either
-            self._lanes.paces[campaign] = None if pace is None else Pace(*pace)
+    async def _read_paces(self, connection: Connection, turns: list[int]) -> None:
+        found = await shards.paces(connection, turns) if turns else {}
+        for turn, pace in found.items():  # one that is not there is not remembered: its rows are none either
+            self._lanes.paces[turn] = None if pace is None else Pace(*pace)
 
     async def _offer(self, windows: Sequence[tuple[int, Iterable[tuple[int, int]]]]) -> bool:
-        """Rows as (message, campaign), by device, for their lanes. False when they could not be taken."""
-        unknown = {campaign for _, rows in windows for _, campaign in rows if campaign} - self._lanes.paces.keys()
+        """Rows as (message, turn), by device, for their lanes. False when they could not be taken."""
+        unknown = {turn for _, rows in windows for _, turn in rows if turn} - self._lanes.paces.keys()
         if unknown:
             try:
                 async with self._runtime.db.connection() as connection:

@@ -38,8 +38,10 @@ class Lane:
     blocked: bool = False
     """An earlier owner's attempt is not settled yet, or not looked for."""
     queue: deque[tuple[int, int]] = field(default_factory=deque)
+    sequences: deque[tuple[int, int]] = field(default_factory=deque)
+    """Rows of sequences: they go before the queue."""
     urgent: deque[tuple[int, int]] = field(default_factory=deque)
-    """Rows without a campaign (replies, single sends, sequences): they go before the queue."""
+    """Rows of neither a campaign nor a sequence (replies, single sends): they go before all others."""
     known: set[int] = field(default_factory=set)
     state: _State = _State.IDLE
     gap: float = 0.0
@@ -56,7 +58,7 @@ class Lane:
     @property
     def waiting(self) -> int:
         """Rows in the lane."""
-        return len(self.urgent) + len(self.queue)
+        return len(self.urgent) + len(self.sequences) + len(self.queue)
 
     @property
     def is_busy(self) -> bool:
@@ -70,7 +72,7 @@ class Lane:
     @property
     def first(self) -> deque[tuple[int, int]]:
         """The queue that the next row comes from; empty when there is none."""
-        return self.urgent or self.queue
+        return self.urgent or self.sequences or self.queue
 
 
 class Start(NamedTuple):
@@ -79,7 +81,7 @@ class Start(NamedTuple):
     lane: Lane
     message: int
     campaign: int
-    """0 for a message without one."""
+    """Whose turn it was: a campaign, minus a sequence, or 0 for a message of neither."""
     gap: float
     """The delay drawn before it, in seconds."""
     due: float
@@ -98,7 +100,8 @@ class Lanes:
         self._wanting: dict[int, Lane] = {}
         self._look = 0
         self.paces: dict[int, Pace | None] = {}
-        """Campaign → its own pace, None where the device's counts. Filled before a campaign's rows are offered."""
+        """Campaign, or minus a sequence → its own pace, None where the device's counts. Filled before its rows are
+        offered."""
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -184,13 +187,15 @@ class Lanes:
         if not lane.ready:
             lane.missed = True
             return True
-        passed = self._next_pace(lane) if lane.state is _State.WAITING and not lane.urgent else None
-        for message, campaign in rows:
+        front, passed = lane.first, None
+        if lane.state is _State.WAITING and front is not lane.urgent:
+            passed = self._next_pace(lane)
+        for message, turn in rows:
             if message in lane.known:
                 continue
             lane.known.add(message)
-            (lane.queue if campaign else lane.urgent).append((message, campaign))
-        if passed is not None and lane.urgent and self._next_pace(lane) != passed:
+            (lane.queue if turn > 0 else lane.sequences if turn < 0 else lane.urgent).append((message, turn))
+        if passed is not None and lane.first is not front and self._next_pace(lane) != passed:
             self._rest(lane, now)  # what goes first now has a pace of its own
         else:
             self._arm(lane, now)
@@ -228,10 +233,10 @@ class Lanes:
             due, serial, _, lane = heapq.heappop(heap)
             if lane.serial != serial or lane.state is not _State.WAITING:
                 continue
-            message, campaign = (lane.urgent or lane.queue).popleft()
+            message, turn = lane.first.popleft()
             lane.known.discard(message)
             lane.state = _State.BUSY
-            starts.append(Start(lane, message, campaign, lane.gap, due))
+            starts.append(Start(lane, message, turn, lane.gap, due))
             self._want(lane)
         return starts
 
@@ -269,8 +274,8 @@ class Lanes:
         return window_for(self._next_pace(lane))
 
     def _next_pace(self, lane: Lane) -> Pace:
-        campaign = lane.first[0][1] if lane.first else 0
-        return effective(self.paces.get(campaign), lane.pace)
+        turn = lane.first[0][1] if lane.first else 0
+        return effective(self.paces.get(turn), lane.pace)
 
     def _want(self, lane: Lane) -> None:
         if not lane.asked and lane.ready and 2 * lane.waiting <= self._window(lane):
@@ -296,6 +301,7 @@ class Lanes:
     def _forget(self, lane: Lane) -> None:
         lane.missed = lane.missed or bool(lane.known)
         lane.queue.clear()
+        lane.sequences.clear()
         lane.urgent.clear()
         lane.known.clear()
         lane.asked = False

@@ -25,11 +25,13 @@ from fleetcast.engine.presence import PATIENCE_SECONDS, Presence
 from fleetcast.engine.reconciler import Reconciler
 from fleetcast.engine.retention import Retention
 from fleetcast.engine.sender import Sender
+from fleetcast.engine.sequencer import Sequencer
 from fleetcast.engine.supervisor import Supervisor
 from fleetcast.engine.sweeper import Sweeper
+from fleetcast.errors import Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services.linked_sessions import SessionAccount
-from fleetcast.store import identity
+from fleetcast.store import devices, identity
 from fleetcast.transports.base import Transport
 from fleetcast.transports.registry import TRANSPORTS, Ground
 
@@ -41,7 +43,10 @@ Transports = Mapping[TransportKind, Transport]
 def build_transports(runtime: Runtime, install: str, node: str) -> dict[TransportKind, Transport]:
     """One of each kind that this version has."""
     ground = Ground(
-        runtime.simulator_socket, sessions_folder(runtime.settings.data, install), SessionAccount(runtime, node)
+        runtime.simulator_socket,
+        sessions_folder(runtime.settings.data, install),
+        SessionAccount(runtime, node),
+        runtime.settings.linked_per_process,
     )
     return {kind: build(ground) for kind, build in TRANSPORTS.items()}
 
@@ -64,6 +69,30 @@ async def _install(runtime: Runtime) -> str:
         return await identity.install_id(connection)
 
 
+async def _started(runtime: Runtime, transports: Transports) -> Transports:
+    """The transports that run now: all of which there are devices, and others where they can.
+
+    Raises Unavailable: without one of them devices would be cut off.
+    """
+    running: dict[TransportKind, Transport] = {}
+    try:
+        for kind, transport in transports.items():
+            try:
+                await transport.start()
+            except Unavailable as error:
+                async with runtime.db.connection() as connection:
+                    if await devices.are_there(connection, kind):
+                        raise
+                log.info("there is no device of this kind, and it does not run", transport=kind, why=str(error))
+                continue
+            running[kind] = transport
+    except BaseException:
+        for transport in running.values():
+            await transport.stop()
+        raise
+    return running
+
+
 async def run_sender(
     runtime: Runtime,
     *,
@@ -77,11 +106,10 @@ async def run_sender(
     using = build_transports(runtime, install, node) if transports is None else transports
     async with runtime.db.connection() as connection:
         await identity.note_node(connection, node, socket.gethostname())
+    using = await _started(runtime, using)
     sender = Sender(runtime, using, install, node, random or Random())
     log.info("sender starts", sender=sender.name)
     _seldom_collect_garbage()
-    for transport in using.values():
-        await transport.start()
     try:
         loops = Supervisor("sender", patience=PATIENCE_SECONDS)
         Presence(runtime, loops, "sender", sender.name, sender.figures)
@@ -111,15 +139,16 @@ async def run_sender(
 async def run_scheduler(
     runtime: Runtime, *, transports: Transports | None = None, stop: asyncio.Event | None = None
 ) -> None:
-    """The loops that keep campaigns, changes of many and the tables going until SIGTERM or SIGINT, or until `stop`."""
+    """The loops that keep campaigns, sequences, changes of many and the tables going until SIGTERM or SIGINT, or until
+    `stop`.
+    """
     install = await _install(runtime)
     using = transports
     if using is None:
         using = build_transports(runtime, install, node_id(runtime.settings.data))
-    for transport in using.values():
-        await transport.start()
+    using = await _started(runtime, using)
     try:
-        planner, dispatcher = Planner(runtime), Dispatcher(runtime)
+        planner, dispatcher, sequencer = Planner(runtime), Dispatcher(runtime), Sequencer(runtime)
         sweeper = Sweeper(runtime, {kind: t.grace for kind, t in using.items()})
         historian = Historian(runtime)
 
@@ -127,12 +156,13 @@ async def run_scheduler(
             return {
                 "planned": planner.planned,
                 "queued": dispatcher.queued,
+                "sequence_steps": sequencer.due,
                 "dispatches": dispatcher.statements,
                 "sweeps": sweeper.rounds,
                 "orphans": sweeper.orphans,
                 "history_looks": historian.looks,
                 "dropped:asks": dispatcher.dropped_asks,
-                "dropped:nudges": planner.dropped_nudges + dispatcher.dropped_nudges + sweeper.dropped_nudges,
+                "dropped:nudges": sum(loop.dropped_nudges for loop in (planner, dispatcher, sweeper, sequencer)),
             }
 
         loops = Supervisor("scheduler", patience=PATIENCE_SECONDS)
@@ -148,6 +178,7 @@ async def run_scheduler(
         loops.add("asks", dispatcher.listen_to_senders)
         loops.add("nudges", dispatcher.listen_to_nudges)
         loops.add("planner", planner.run)
+        loops.add("sequencer", sequencer.run)
         await loops.run(stop)
     finally:
         for transport in using.values():

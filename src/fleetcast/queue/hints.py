@@ -5,8 +5,9 @@ blocking read for all shards of a sender, trimmed by length, and never acknowled
 sender's own look into SQL. The way back is one stream of `asks`: how much room a device's window has.
 
 An entry is one field of 64-bit integers in the machine's byte order: device, count, then so many pairs of message and
-campaign (0: none). An ask is pairs of device and room. Whatever else stands in the streams was not written by us: it is
-dropped and counted, and what is read is only believed as far as SQL bears it out.
+turn: its campaign, minus its sequence, or 0 for neither. An ask is pairs of device and room. Whatever else stands in
+the streams was not written by us: it is dropped and counted, and what is read is only believed as far as SQL bears it
+out.
 """
 
 import array
@@ -27,7 +28,7 @@ _FIELD = b"b"
 
 
 class Hint(NamedTuple):
-    """Rows of one device, in the order in which they should go; each is (message, campaign or 0)."""
+    """Rows of one device, in the order in which they should go; each is (message, turn)."""
 
     device: int
     rows: Sequence[tuple[int, int]]

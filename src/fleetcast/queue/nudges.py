@@ -16,7 +16,7 @@ from fleetcast.queue.keys import Keys
 
 log = structlog.get_logger()
 
-PLANNER, DISPATCHER, SENDERS, SWEEPER = "planner", "dispatcher", "senders", "sweeper"
+PLANNER, DISPATCHER, SENDERS, SWEEPER, SEQUENCER = "planner", "dispatcher", "senders", "sweeper", "sequencer"
 LONGEST = 16 * 1024 * 1024
 """Bytes of a nudge: it names every device whose rows were just planned, and there may be a hundred thousand."""
 LAST_ID = 2**63 - 1
@@ -59,6 +59,11 @@ class Nudges:
         """State or pace of these campaigns changed: senders look again, sweepers settle what is over."""
         await self._send(SENDERS, {"campaigns": list(campaign_ids)})
         await self._send(SWEEPER, {"campaigns": list(campaign_ids)})
+
+    async def sequences(self, *sequence_ids: int) -> None:
+        """State, pace, steps or people of these sequences changed: senders look again, sequencers see what is due."""
+        await self._send(SENDERS, {"sequences": list(sequence_ids)})
+        await self._send(SEQUENCER, {"sequences": list(sequence_ids)})
 
 
 def _read(data: bytes) -> dict[str, list[int]] | None:

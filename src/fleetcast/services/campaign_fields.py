@@ -103,9 +103,9 @@ async def check(
     if "title" in fields:
         checked.columns["title"] = read(lambda: checked_name(fields["title"], "title"))
     if "body" in fields:
-        checked.template = read(lambda: _template(fields["body"], workspace))
+        checked.template = read(lambda: read_body(fields["body"], workspace))
     if "niches" in fields:
-        checked.columns["niches"] = read(lambda: list(_niches(fields["niches"])))
+        checked.columns["niches"] = read(lambda: list(read_niches(fields["niches"])))
     choices: tuple[tuple[str, type[StrEnum]], ...] = (
         ("niche_match", NicheMatch),
         ("target_status", TargetStatus),
@@ -113,7 +113,7 @@ async def check(
     )
     for name, kind in choices:
         if name in fields:
-            checked.columns[name] = read(lambda n=name, k=kind: _choice(k, fields[n], n))  # type: ignore[misc,literal-required]
+            checked.columns[name] = read(lambda n=name, k=kind: read_choice(k, fields[n], n))  # type: ignore[misc,literal-required]
     if "takes_newcomers" in fields:
         checked.columns["takes_newcomers"] = bool(fields["takes_newcomers"])
     if "min_delay" in fields or "max_delay" in fields:
@@ -149,7 +149,8 @@ async def check(
     return checked
 
 
-def _template(body: str, workspace: Workspace) -> Template:
+def read_body(body: str, workspace: Workspace) -> Template:
+    """A text as it was written. Raises InvalidInput with line and column, InvalidInputs for several variables."""
     if not body.strip():
         raise InvalidInput("body", "a text is needed")
     template = Template.parse(body)
@@ -161,7 +162,8 @@ _WIDER = "names nothing; give a name, or leave it out for"
 """What was left empty by mistake must not widen a campaign to all."""
 
 
-def _niches(given: Sequence[str]) -> tuple[str, ...]:
+def read_niches(given: Sequence[str]) -> tuple[str, ...]:
+    """Niches as they are stored. Raises InvalidInput."""
     texts = [given] if isinstance(given, str) else given
     try:
         each = [niche_names([text]) for text in texts]
@@ -172,7 +174,8 @@ def _niches(given: Sequence[str]) -> tuple[str, ...]:
         raise InvalidInput("niches", error.problem) from None
 
 
-def _choice(kind: type[Choice], word: str, name: str) -> str:
+def read_choice(kind: type[Choice], word: str, name: str) -> str:
+    """One of a few words. Raises InvalidInput that lists them."""
     try:
         return kind(str(word).strip().lower()).value
     except ValueError:

@@ -14,7 +14,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.devices import set_state
 from fleetcast.services.pairing import paired, pairing_ended
 from fleetcast.services.suppressions import suppress
-from fleetcast.store import devices, doubt, history, inbox, transitions
+from fleetcast.store import devices, doubt, enrolments, history, inbox, transitions
 from fleetcast.store.connection import Connection
 from fleetcast.store.inbox import Kept, Waiting
 from fleetcast.store.transitions import Evidence
@@ -121,7 +121,9 @@ async def _apply(connection: Connection, receipts: Sequence[Receipt]) -> list[Re
 
 
 async def _reply(runtime: Runtime, reply: Reply) -> None:
-    """A reply is kept until retention takes it; a stop word suppresses in the transaction that stores it."""
+    """A reply is kept until retention takes it; it ends sequences that end by one, and a stop word suppresses, in the
+    transaction that stores it.
+    """
     stop = is_stop_word(reply.text)
     async with runtime.db.transaction() as connection:
         workspace = (await inbox.workspaces_of(connection, [reply.device])).get(reply.device)
@@ -141,6 +143,8 @@ async def _reply(runtime: Runtime, reply: Reply) -> None:
         )
         if new and workspace is not None:
             await history.note(connection, WorkspaceId(workspace), "replied", 1)
+            if not stop:
+                await enrolments.replied(connection, WorkspaceId(workspace), Phone(reply.sender))
         if stop and new and workspace is not None:
             await suppress(
                 connection, WorkspaceId(workspace), Phone(reply.sender), "reply", note=reply.text.strip()[:40]

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from fleetcast.domain.identifiers import DeviceId, LeadId, Phone, WorkspaceId
 from fleetcast.domain.lead import Consent, Lead, StoredLead
 from fleetcast.domain.phone import mask
+from fleetcast.domain.sequence import StopReason
 from fleetcast.errors import Forbidden, InvalidInput, InvalidInputs, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services.lead_fields import LeadFields, NewLeadFields, changed, new_lead
 from fleetcast.services.lead_run import check_attributes
 from fleetcast.services.lead_staging import staged
 from fleetcast.services.suppressions import LONGEST_NOTE, suppress, suppress_refusals
-from fleetcast.store import audit, bulk_leads, lead_merge, leads, suppressions, transitions
+from fleetcast.store import audit, bulk_leads, enrolments, lead_merge, leads, suppressions, transitions
 from fleetcast.store.connection import Connection
 
 MOST_AT_ONCE = 1_000
@@ -176,7 +177,8 @@ async def change_lead(
     refuses = consent is not None and consent.consent is Consent.REFUSED
     async with runtime.db.transaction() as connection:
         # Whoever waits for one of these holds no lead yet: imports take the first one so, removals the second one.
-        if fields.get("attributes"):
+        # Whoever activates a sequence has it, too: what changes here is either seen by them or told to the sequence.
+        if fields.get("attributes") or "niches" in fields or "target_status" in fields:
             await lead_merge.one_at_a_time(connection, workspace_id)
         if refuses:
             await suppressions.lock(connection, workspace_id)
@@ -251,7 +253,9 @@ async def forget(connection: Connection, workspace_id: WorkspaceId, found: Mappi
     """Forget leads that are locked, plans under way having been waited for; returns how many messages they skip."""
     await leads.remove(connection, workspace_id, list(found))
     await bulk_leads.forget_changes(connection, workspace_id, list(found))
-    return await transitions.skip_leads(connection, workspace_id, found)
+    skipped = await transitions.skip_leads(connection, workspace_id, found)
+    await enrolments.stop_leads(connection, workspace_id, found, StopReason.LEAD_DELETED)
+    return skipped
 
 
 def subject(lead: StoredLead) -> str:

@@ -11,7 +11,8 @@ from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.errors import Conflict
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaign_actions import pause_campaign, withdraw_campaign
-from fleetcast.store import restore, transitions
+from fleetcast.services.sequence_actions import pause_sequence
+from fleetcast.store import restore, sequences, transitions
 from fleetcast.store.restore import Underway
 
 __all__ = ["Restored", "Underway", "after_restore"]
@@ -34,6 +35,8 @@ class Restored:
     """Messages that were being sent when the backup was made."""
     skipped: int
     """Messages without a campaign that waited when the backup was made."""
+    sequences: int
+    """Sequences that were active and are paused: a step that was due since the backup may have gone out."""
 
 
 async def after_restore(runtime: Runtime, *, actor: str) -> Restored:
@@ -50,6 +53,7 @@ async def after_restore(runtime: Runtime, *, actor: str) -> Restored:
     due = await _underway(runtime, "scheduled")
     for campaign in due:
         await withdraw_campaign(runtime, WorkspaceId(campaign.workspace_id), CampaignId(campaign.id), actor=actor)
+    held = await _pause_sequences(runtime, actor)
     for campaign in await _underway(runtime, "running"):
         await pause_campaign(
             runtime, WorkspaceId(campaign.workspace_id), CampaignId(campaign.id), actor=actor, reason=REASON
@@ -58,7 +62,15 @@ async def after_restore(runtime: Runtime, *, actor: str) -> Restored:
         requeued = await transitions.requeue_shards(connection, shards)
         doubtful = await transitions.orphaned(connection, shards, {})
     skipped = await _skip_single(runtime)
-    return Restored(await _underway(runtime, "paused"), due, requeued, len(doubtful), skipped)
+    return Restored(await _underway(runtime, "paused"), due, requeued, len(doubtful), skipped, held)
+
+
+async def _pause_sequences(runtime: Runtime, actor: str) -> int:
+    async with runtime.db.connection() as connection:
+        active = await sequences.sending(connection)
+    for workspace_id, sequence_id in active:
+        await pause_sequence(runtime, workspace_id, sequence_id, reason=REASON, actor=actor)
+    return len(active)
 
 
 async def _skip_single(runtime: Runtime) -> int:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from fleetcast.domain.identifiers import Phone, WorkspaceId
 from fleetcast.domain.phone import parse_phone
+from fleetcast.domain.sequence import StopReason
 from fleetcast.errors import InvalidInput, InvalidInputs, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.store import audit, history, suppressions, transitions
+from fleetcast.store import audit, enrolments, history, suppressions, transitions
 from fleetcast.store.audience import KEYED
 from fleetcast.store.connection import Connection
 from fleetcast.store.suppressions import Suppression
@@ -80,12 +81,14 @@ async def suppress_refusals(
 async def _suppress(
     connection: Connection, workspace_id: WorkspaceId, phones: Sequence[Phone], source: str, note: str
 ) -> tuple[list[Phone], int]:
-    """Waits for plans under way, adds the people, ends their waiting rows and, in the last statement, writes since when
-    it holds. A claim that was faster has started its attempt before that instant; no later one can.
+    """Waits for plans under way, adds the people, ends their waiting rows and their sequences and, in the last
+    statement, writes since when it holds. A claim that was faster has started its attempt before that instant; no later
+    one can.
     """
     await suppressions.lock(connection, workspace_id)
     added = await suppressions.insert(connection, workspace_id, phones, source, note)
     skipped = await transitions.skip_people(connection, workspace_id, phones)
+    await enrolments.stop_people(connection, workspace_id, phones, StopReason.OPTED_OUT)
     if added and source != "import":  # a list of people who refused elsewhere is no answer to what was sent
         await history.note(connection, workspace_id, "opted_out", len(added))
     if added:

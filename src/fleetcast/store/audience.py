@@ -91,7 +91,7 @@ def lacks(required: str) -> str:
     return f"EXISTS (SELECT 1 FROM unnest({required}) AS k (name) WHERE btrim({value}, {_BLANKS}) = '')"
 
 
-_CHOSEN = f"""
+CHOSEN = f"""
 addressed AS MATERIALIZED (
   SELECT l.id, l.device_id, l.phone, l.shared, l.consent = 'refused' AS refused, {SUPPRESSED} AS suppressed,
     CASE WHEN cardinality($7::text[]) > 0 THEN {lacks("$7::text[]")} ELSE false END AS lacking
@@ -103,7 +103,7 @@ chosen AS MATERIALIZED (
    WHERE l.shared AND NOT (l.refused OR l.suppressed) ORDER BY l.phone, {PREFERENCE}))"""
 
 _COUNT = f"""
-WITH {_CHOSEN},
+WITH {CHOSEN},
 of_device AS (
   SELECT device_id, count(*) AS n, count(*) FILTER (WHERE lacking) AS lacking FROM chosen GROUP BY device_id)
 SELECT coalesce((SELECT sum(n) FROM of_device), 0)::bigint AS recipients,

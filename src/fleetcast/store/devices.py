@@ -160,6 +160,14 @@ async def locked(connection: Connection, workspace_id: WorkspaceId, device_id: D
     return device(row) if row else None
 
 
+async def are_there(connection: Connection, kind: TransportKind) -> bool:
+    """Whether any workspace has a device of this kind."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM devices WHERE transport = $1 AND deleted_at IS NULL)", kind.value
+    )
+    return found
+
+
 async def of_workspace(connection: Connection, workspace_id: WorkspaceId) -> list[Device]:
     """All devices of a workspace, by name."""
     rows = await connection.fetch(

@@ -6,6 +6,7 @@ database. Separate from the guards (triggers, keys, guarded statements) on purpo
 
 from dataclasses import dataclass
 
+from fleetcast.store import sequence_invariants as of_sequences
 from fleetcast.store.connection import Connection
 
 SHOWN = 100
@@ -219,6 +220,17 @@ FROM clock, broadcast_messages b JOIN devices d ON d.id = b.device_id
 WHERE b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt' AND b.in_doubt_since < clock.now - interval '10 minutes'
   - CASE d.transport WHEN 'cloud' THEN interval '24 hours' ELSE interval '1 hour' END"""
 
+SEQUENCE_CHECKS = (
+    Check(1, "counts of sequences are those of their rows", of_sequences.COUNTS),
+    Check(1, "sums of sequences are those of their devices", of_sequences.TOTALS),
+    Check(11, "one step a person is under way", of_sequences.ONE_UNDER_WAY),
+    Check(11, "a person is in a sequence once at a time", of_sequences.ONE_ENROLMENT),
+    Check(11, "steps are made in order", of_sequences.IN_ORDER),
+    Check(11, "steps go out from the lead's own device", of_sequences.OWN_DEVICE),
+    Check(11, "everybody in a sequence goes on", of_sequences.GOES_ON),
+    Check(12, "steps keep their windows", of_sequences.IN_WINDOW),
+    Check(12, "nobody gets a step after a stop", of_sequences.AFTER_A_STOP),
+)
 CHECKS = (
     Check(1, "counts of campaigns are those of their rows", _COUNTS),
     Check(1, "one copy a person and campaign", _ONE_COPY),
@@ -237,6 +249,7 @@ CHECKS = (
     Check(10, "nothing stays queued", _QUEUED),
     Check(10, "nothing waits past its own end", _OVERDUE),
     Check(10, "nothing stays in doubt", _DOUBT),
+    *SEQUENCE_CHECKS,
 )
 
 

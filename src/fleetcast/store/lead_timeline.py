@@ -21,18 +21,23 @@ class Happened(NamedTuple):
     facts: Mapping[str, Any]
 
 
-# A look-up per campaign, and the single sends, whose keys lie side by side.
+# A look-up per campaign, and the single sends and the steps of each enrolment, whose keys lie side by side.
 _MESSAGES = """
 SELECT coalesce(b.sent_at, b.ended_at, b.created_at) AS at, b.id, b.status::text, b.delivery::text, b.reason,
-  b.campaign_id, c.title AS campaign, b.device_id, d.name AS device, b.delivered_at, b.read_at
+  b.campaign_id, c.title AS campaign, b.sequence_id, q.name AS sequence, b.device_id,
+  d.name AS device, b.delivered_at, b.read_at
 FROM (
   SELECT m.id FROM campaigns o JOIN broadcast_messages m ON m.dedupe_key = 'c:' || o.id || ':' || $2
   WHERE o.workspace_id = $1
   UNION ALL
   SELECT m.id FROM broadcast_messages m
   WHERE m.dedupe_key > 'm:' || $1::bigint || ':' || $2 || ':' AND m.dedupe_key < 'm:' || $1::bigint || ':' || $2 || ';'
+  UNION ALL
+  SELECT m.id FROM enrolments e JOIN broadcast_messages m
+    ON m.dedupe_key > 's:' || e.id || ':' AND m.dedupe_key < 's:' || e.id || ';'
+  WHERE e.workspace_id = $1 AND e.recipient = $2
 ) theirs JOIN broadcast_messages b ON b.id = theirs.id JOIN devices d ON d.id = b.device_id
-  LEFT JOIN campaigns c ON c.id = b.campaign_id
+  LEFT JOIN campaigns c ON c.id = b.campaign_id LEFT JOIN sequences q ON q.id = b.sequence_id
 WHERE b.workspace_id = $1 AND coalesce(b.sent_at, b.ended_at, b.created_at) < $3 ORDER BY 1 DESC LIMIT $4"""
 
 _REPLIES = """

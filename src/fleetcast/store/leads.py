@@ -122,6 +122,16 @@ async def by_id(
     return lead(row) if row else None
 
 
+async def existing(connection: Connection, workspace_id: WorkspaceId, ids: Sequence[LeadId]) -> set[LeadId]:
+    """Those of these leads that are there."""
+    rows = await connection.fetch(
+        "SELECT id FROM leads WHERE workspace_id = $1 AND id = ANY ($2::bigint[]) AND deleted_at IS NULL",
+        workspace_id,
+        ids,
+    )
+    return {LeadId(r["id"]) for r in rows}
+
+
 async def write(connection: Connection, workspace_id: WorkspaceId, lead_id: LeadId, now: Lead) -> None:
     """Write what a lead is now. Its phone never changes, its consent only by `write_consent`."""
     await connection.execute(

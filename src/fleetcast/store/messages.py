@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone, WorkspaceId
+from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone, SequenceId, WorkspaceId
 from fleetcast.domain.message import Delivery, MessageStatus, Reason
 from fleetcast.errors import Unavailable
 from fleetcast.store import message_ages
@@ -36,6 +36,8 @@ class MessageRow:
     device: str
     campaign_id: CampaignId | None
     campaign: str | None
+    sequence_id: SequenceId | None
+    sequence: str | None
     status: MessageStatus
     delivery: Delivery
     reason: str | None
@@ -104,10 +106,12 @@ class Wanted(NamedTuple):
 
 
 _SELECT = """
-SELECT b.id, b.recipient, b.device_id, d.name AS device, b.campaign_id, c.title AS campaign, b.status::text,
-  b.delivery::text, b.reason, b.attempts, b.created_at, b.not_before, b.expires_at, b.queued_at, b.claimed_at,
+SELECT b.id, b.recipient, b.device_id, d.name AS device, b.campaign_id, c.title AS campaign, b.sequence_id,
+  q.name AS sequence, b.status::text, b.delivery::text, b.reason, b.attempts,
+  b.created_at, b.not_before, b.expires_at, b.queued_at, b.claimed_at,
   b.sent_at, b.in_doubt_since, b.delivered_at, b.read_at, b.ended_at, b.provider_id, b.resolution, b.dedupe_key
-FROM broadcast_messages b JOIN devices d ON d.id = b.device_id LEFT JOIN campaigns c ON c.id = b.campaign_id"""
+FROM broadcast_messages b JOIN devices d ON d.id = b.device_id LEFT JOIN campaigns c ON c.id = b.campaign_id
+  LEFT JOIN sequences q ON q.id = b.sequence_id"""
 
 _FILTER = """b.workspace_id = $1 AND ($2::bigint IS NULL OR b.device_id = $2)
   AND ($3::text IS NULL OR b.status = $3::message_status) AND ($4::bigint IS NULL OR b.campaign_id = $4)
@@ -124,13 +128,18 @@ WHERE {_FILTER} AND l.workspace_id = $1 AND l.device_id = $2 AND l.phone > $8 OR
 _KEY = """SELECT dedupe_key FROM broadcast_messages WHERE dedupe_key > $1 AND dedupe_key < $2
 ORDER BY dedupe_key OFFSET $3 LIMIT 1"""
 
-# Of one person: a look-up per campaign, and the single sends, whose keys lie side by side.
+# Of one person: a look-up per campaign, and the single sends and the steps of each enrolment, whose keys lie side by
+# side.
 _OF_PERSON = f"""{_SELECT} WHERE {_FILTER} AND b.recipient = $8 AND b.id < $9 AND b.id IN (
   SELECT m.id FROM campaigns o JOIN broadcast_messages m ON m.dedupe_key = 'c:' || o.id || ':' || $8
   WHERE o.workspace_id = $1
   UNION ALL
   SELECT m.id FROM broadcast_messages m
-  WHERE m.dedupe_key > 'm:' || $1::bigint || ':' || $8 || ':' AND m.dedupe_key < 'm:' || $1::bigint || ':' || $8 || ';')
+  WHERE m.dedupe_key > 'm:' || $1::bigint || ':' || $8 || ':' AND m.dedupe_key < 'm:' || $1::bigint || ':' || $8 || ';'
+  UNION ALL
+  SELECT m.id FROM enrolments e JOIN broadcast_messages m
+    ON m.dedupe_key > 's:' || e.id || ':' AND m.dedupe_key < 's:' || e.id || ';'
+  WHERE e.workspace_id = $1 AND e.recipient = $8)
 ORDER BY b.id DESC LIMIT $10"""
 
 _IN_DOUBT = f"""{_SELECT} WHERE b.workspace_id = $1 AND b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt'
@@ -147,7 +156,11 @@ _OWN = f"""{_SELECT} WHERE {_FILTER} AND b.id < $8 AND b.id > $9 AND b.id IN (
   WHERE o.workspace_id = $1 AND ($4::bigint IS NULL OR o.id = $4)
   UNION ALL
   SELECT m.id FROM broadcast_messages m
-  WHERE m.dedupe_key > 'm:' || $1::bigint || ':' AND m.dedupe_key < 'm:' || $1::bigint || ';')
+  WHERE m.dedupe_key > 'm:' || $1::bigint || ':' AND m.dedupe_key < 'm:' || $1::bigint || ';'
+  UNION ALL
+  SELECT m.id FROM enrolments e JOIN broadcast_messages m
+    ON m.dedupe_key > 's:' || e.id || ':' AND m.dedupe_key < 's:' || e.id || ';'
+  WHERE e.workspace_id = $1 AND $4::bigint IS NULL)
 ORDER BY b.id DESC LIMIT $10"""
 
 # What a device sends next: what is under way and in its window, then what waits, as far as its campaigns run.
@@ -164,8 +177,14 @@ WITH front AS (
 ORDER BY array_position('{{sending,queued,pending}}'::text[], b.status::text), b.priority, b.not_before, b.id
 LIMIT $3"""
 
-_PLANNED = """SELECT coalesce(sum(t.n), 0)::bigint FROM campaigns c JOIN campaign_tallies t ON t.campaign_id = c.id
-WHERE c.workspace_id = $1 AND c.retired_at IS NULL AND t.counter NOT IN ('delivered', 'read')"""
+# Of sequences, people and messages together: who is enrolled is gone through, too.
+_PLANNED = """
+SELECT sum(n)::bigint FROM (
+  SELECT coalesce(sum(t.n), 0) AS n FROM campaigns c JOIN campaign_tallies t ON t.campaign_id = c.id
+  WHERE c.workspace_id = $1 AND c.retired_at IS NULL AND t.counter NOT IN ('delivered', 'read')
+  UNION ALL
+  SELECT coalesce(sum(s.n), 0) FROM sequences q JOIN sequence_sums s ON s.sequence_id = q.id AND s.device_id = 0
+  WHERE q.workspace_id = $1 AND s.counter NOT IN ('delivered', 'read', 'replied')) z"""
 
 
 def _message(row: Row) -> MessageRow:

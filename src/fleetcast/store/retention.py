@@ -1,4 +1,4 @@
-"""What is deleted when its time is over: messages of campaigns and single sends that ended long ago, processed events,
+"""What is deleted when its time is over: messages of campaigns, sequences and single sends that ended long ago, events,
 imports.
 
 Deleting is done in chunks, each a short transaction of its own, so that it stalls nobody; whatever was interrupted goes
@@ -33,21 +33,22 @@ gone AS (DELETE FROM broadcast_messages b USING looked WHERE b.id = looked.id AN
 attempts AS (DELETE FROM message_attempts a USING gone WHERE a.message_id = gone.id)
 SELECT count(*) AS seen, max(dedupe_key) AS last, (SELECT count(*) FROM gone) AS gone FROM looked"""
 
-# Numbers grow with time, so the walk ends at the first message that is young enough to stay. What a single send says is
-# nobody else's and goes with it.
+# Numbers grow with time, so the walk ends at the first message that is young enough to stay. Those of sequences go the
+# same way. What a single send says is nobody else's and goes with it.
 _SINGLE = """
 WITH past AS MATERIALIZED (SELECT fleetcast_now() - $1::interval AS at),
 looked AS MATERIALIZED (
-  SELECT b.id, b.created_at < past.at AS old, b.dedupe_key >= 'm:' AND b.dedupe_key < 'm;' AS single,
+  SELECT b.id, b.created_at < past.at AS old,
+    b.sequence_id IS NOT NULL OR b.dedupe_key >= 'm:' AND b.dedupe_key < 'm;' AS single,
     NOT b.is_open AND greatest(b.created_at, b.sent_at, b.ended_at) < past.at AS over
   FROM past, broadcast_messages b WHERE b.id > $2 ORDER BY b.id LIMIT $3),
 gone AS (
   DELETE FROM broadcast_messages b USING looked
   WHERE b.id = looked.id AND looked.single AND looked.over AND NOT b.is_open
-  RETURNING b.id, b.workspace_id, b.content_id),
+  RETURNING b.id, b.workspace_id, b.content_id, b.sequence_id),
 attempts AS (DELETE FROM message_attempts a USING gone WHERE a.message_id = gone.id),
 texts AS (
-  DELETE FROM contents t USING gone WHERE t.id = gone.content_id AND NOT EXISTS (
+  DELETE FROM contents t USING gone WHERE t.id = gone.content_id AND gone.sequence_id IS NULL AND NOT EXISTS (
     SELECT 1 FROM campaigns c WHERE c.workspace_id = gone.workspace_id AND c.content_id = t.id))
 SELECT count(*) FILTER (WHERE old) AS seen, max(id) AS last, (SELECT count(*) FROM gone) AS gone,
   min(id) FILTER (WHERE single AND NOT EXISTS (SELECT 1 FROM gone WHERE gone.id = looked.id)) AS kept

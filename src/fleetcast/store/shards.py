@@ -84,17 +84,17 @@ WHERE id = ANY ($1::bigint[]) AND status = 'sending' AND lease_epoch = ANY ($2::
 # The queued rows of a device stand in front of its part of the index, so a short look at each queue finds them.
 _FRONT = """
   SELECT f.* FROM (
-    (SELECT p.id, p.status, p.campaign_id, p.priority, p.not_before, p.expires_at FROM broadcast_messages p
-     WHERE p.device_id = d.id AND p.campaign_id IS NULL AND p.is_open
+    (SELECT p.id, p.status, p.campaign_id, p.sequence_id, p.priority, p.not_before, p.expires_at
+     FROM broadcast_messages p WHERE p.device_id = d.id AND p.campaign_id IS NULL AND p.is_open
      ORDER BY p.priority, p.not_before, p.id LIMIT 64)
     UNION ALL
     (SELECT r.* FROM campaigns c CROSS JOIN LATERAL (
-       SELECT p.id, p.status, p.campaign_id, p.priority, p.not_before, p.expires_at FROM broadcast_messages p
-       WHERE p.device_id = d.id AND p.campaign_id = c.id AND p.is_open
+       SELECT p.id, p.status, p.campaign_id, p.sequence_id, p.priority, p.not_before, p.expires_at
+       FROM broadcast_messages p WHERE p.device_id = d.id AND p.campaign_id = c.id AND p.is_open
        ORDER BY p.priority, p.not_before, p.id LIMIT 64) r
      WHERE c.workspace_id = d.workspace_id AND c.status = 'running')) f"""
 QUEUED = f"""
-SELECT d.id AS device_id, q.id, coalesce(q.campaign_id, 0) AS campaign_id
+SELECT d.id AS device_id, q.id, coalesce(q.campaign_id, -q.sequence_id, 0) AS turn
 FROM unnest($1::bigint[]) AS asked (device_id) JOIN devices d ON d.id = asked.device_id AND d.is_ready
 CROSS JOIN LATERAL ({_FRONT} WHERE f.status = 'queued') q"""
 
@@ -115,7 +115,9 @@ CROSS JOIN LATERAL (
   FROM ({_FRONT}) q) q
 WHERE d.is_ready AND q.due > 0"""
 
-PACES = "SELECT id, min_delay, max_delay FROM campaigns WHERE id = ANY ($1::bigint[])"
+PACES = """
+SELECT id, min_delay, max_delay FROM campaigns WHERE id = ANY ($1::bigint[]) UNION ALL
+SELECT -id, min_delay, max_delay FROM sequences WHERE id IN (SELECT -turn FROM unnest($1::bigint[]) AS t (turn))"""
 
 
 class LaneRow(NamedTuple):
@@ -251,11 +253,11 @@ async def unix_now(connection: Connection) -> float:
 async def queued(connection: Connection, devices: Sequence[int]) -> list[tuple[int, list[tuple[int, int]]]]:
     """What stands in the windows of these devices, in order, whatever hints were lost: (device, its rows).
 
-    A row is (message, campaign), with 0 for a row without a campaign.
+    A row is (message, turn): its campaign, minus its sequence, or 0 for neither.
     """
     found: dict[int, list[tuple[int, int]]] = {}
-    for device, message, campaign in await connection.fetch(QUEUED, devices):
-        found.setdefault(device, []).append((message, campaign))
+    for device, message, turn in await connection.fetch(QUEUED, devices):
+        found.setdefault(device, []).append((message, turn))
     return list(found.items())
 
 
@@ -266,7 +268,7 @@ async def room(
     return [Room(*row) for row in await connection.fetch(ROOM, devices, without)]
 
 
-async def paces(connection: Connection, campaigns: Sequence[int]) -> dict[int, tuple[float, float] | None]:
-    """Campaign → its own (min, max) delay in seconds, or None where the device's counts."""
-    rows = await connection.fetch(PACES, campaigns)
-    return {r["id"]: None if r["min_delay"] is None else (r["min_delay"], r["max_delay"]) for r in rows}
+async def paces(connection: Connection, turns: Sequence[int]) -> dict[int, tuple[float, float] | None]:
+    """Campaign, or minus a sequence → its own (min, max) delay in seconds, or None where the device's counts."""
+    rows = await connection.fetch(PACES, turns)
+    return {r[0]: None if r["min_delay"] is None else (r["min_delay"], r["max_delay"]) for r in rows}

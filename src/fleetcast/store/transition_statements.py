@@ -3,11 +3,14 @@
 No other module changes a message's status. The names T1 to T8u are those of `docs/message-lifecycle.md`. Each carries
 its guard, so that a repeated, late or mistaken call matches no row; the database's trigger refuses every pair outside
 the life cycle on top of it. Each also writes its differences to `campaign_tallies`, so a campaign's counts move with
-its rows or not at all. Birth (T0) is planning and lives in `store.planning`.
+its rows or not at all. Birth (T0) is planning and lives in `store.planning`; what ends without an attempt (T7) is in
+`store.ending_statements`.
 
 Rows that another statement may want at the same time are locked in the order of their ids, in every statement: a pause
 in the midst of claims and results must wait for them and not they for it as well.
 """
+
+from fleetcast.store.leads import LEAD_VARIABLES_SQL
 
 CLOCK = "clock AS MATERIALIZED (SELECT fleetcast_now() AS now)"
 
@@ -36,6 +39,16 @@ NOT_SUPPRESSED = (
 )
 """The one rule of who may be written to, asked at planning, at T1 and again at T2. `{m}`: alias with both columns."""
 
+TURN_OF = "coalesce({m}.campaign_id, -{m}.sequence_id, 0)"
+"""By what a sender paces a message and in which turn it goes: its campaign, minus its sequence, or 0 for neither."""
+
+SENT_ON = (
+    "({m}.enrolment_id IS NULL OR EXISTS (SELECT 1 FROM enrolments e JOIN sequences q ON q.id = e.sequence_id "
+    "WHERE e.id = {m}.enrolment_id AND e.state = 'active' AND q.status = 'active'))"
+)
+"""Whether the sequence of a message, if it has one, is active and its person still in it; asked at T1 and again at T2.
+`{m}`: alias of the message."""
+
 _DUE = f"""p.is_open AND p.status = 'pending' AND p.not_before <= clock.now
       AND (p.expires_at IS NULL OR p.expires_at > clock.now) AND {NOT_SUPPRESSED.format(m="p")}
       ORDER BY p.priority, p.not_before, p.id LIMIT need.room"""
@@ -53,7 +66,7 @@ pick AS MATERIALIZED (
     SELECT z.id, z.tid FROM (
       (SELECT p.id, p.tid, p.priority, row_number() OVER () AS turn FROM (
         SELECT p.id, p.ctid AS tid, p.priority FROM broadcast_messages p
-        WHERE p.device_id = d.id AND p.campaign_id IS NULL AND {_DUE}) p)
+        WHERE p.device_id = d.id AND p.campaign_id IS NULL AND {SENT_ON.format(m="p")} AND {_DUE}) p)
       UNION ALL
       (SELECT r.id, r.tid, r.priority, r.turn FROM campaigns c CROSS JOIN LATERAL (
         SELECT p.id, p.tid, p.priority, row_number() OVER () AS turn FROM (
@@ -64,9 +77,9 @@ pick AS MATERIALIZED (
 moved AS (
   UPDATE broadcast_messages b SET status = 'queued', queued_at = clock.now FROM pick, clock
   WHERE b.ctid = pick.tid AND b.id = pick.id AND b.status = 'pending'
-  RETURNING b.shard_id, b.device_id, b.id, b.campaign_id),
+  RETURNING b.shard_id, b.device_id, b.id, b.campaign_id, {TURN_OF.format(m="b")} AS turn),
 {_tally("pending", "queued")}
-SELECT shard_id, device_id, id, coalesce(campaign_id, 0) AS campaign_id FROM moved"""
+SELECT shard_id, device_id, id, turn FROM moved"""
 
 # T2. $1 ids, $2 shards, $3 drawn gaps in ms, $8 devices, $9 campaigns: one element a message. $4 sender, $5 the shards
 # once each and $6 their epochs as the sender knows them, $7 installation. The shards' rows are locked FOR SHARE, so a
@@ -87,12 +100,13 @@ moved AS (
   FROM clock, lease,
     unnest($1::bigint[], $2::smallint[], $3::int[], $8::bigint[], $9::bigint[]) AS u (id, shard, gap, device, campaign)
   WHERE b.id = u.id AND b.shard_id = u.shard AND lease.epochs[u.shard + 1] IS NOT NULL AND b.status = 'queued'
-    AND b.device_id IS NOT DISTINCT FROM u.device AND coalesce(b.campaign_id, 0) IS NOT DISTINCT FROM u.campaign
+    AND b.device_id IS NOT DISTINCT FROM u.device AND {TURN_OF.format(m="b")} IS NOT DISTINCT FROM u.campaign
     AND (b.expires_at IS NULL OR b.expires_at > clock.now)
     AND {NOT_SUPPRESSED.format(m="b")}
     AND EXISTS (SELECT 1 FROM devices d WHERE d.id = b.device_id AND d.is_ready)
     AND (b.campaign_id IS NULL
       OR EXISTS (SELECT 1 FROM campaigns c WHERE c.id = b.campaign_id AND c.status = 'running'))
+    AND {SENT_ON.format(m="b")}
   RETURNING b.id, b.workspace_id, b.device_id, b.campaign_id, b.attempts, b.lease_epoch, b.recipient, b.content_id,
     b.variables, b.created_at, b.payload_sha256, u.gap),
 attempt AS (
@@ -268,94 +282,6 @@ moved AS (
 SELECT count(*) FROM moved"""
 
 
-def _end(which: str, after: str, why: str, most: str = "$2") -> str:
-    """T7: pending or queued → skipped or cancelled, never from sending or in_doubt. At most `most` rows at a time."""
-    return f"""
-WITH {CLOCK},
-found AS MATERIALIZED (SELECT b.id, {why} AS why FROM {which} AND b.status IN ('pending', 'queued') LIMIT {most}),
-pick AS (
-  SELECT b.id, b.status AS before, found.why FROM found JOIN broadcast_messages b ON b.id = found.id
-  WHERE b.status IN ('pending', 'queued') ORDER BY b.id FOR UPDATE OF b),
-moved AS (
-  UPDATE broadcast_messages b SET status = '{after}', reason = pick.why, ended_at = clock.now FROM pick, clock
-  WHERE b.id = pick.id RETURNING b.campaign_id, pick.before, NULL AS was, b.status AS after, pick.why),
-{TALLY_EACH}
-SELECT count(*) FROM moved"""
-
-
-_OF_CAMPAIGN = (
-    "clock, campaigns c JOIN devices d ON d.workspace_id = c.workspace_id "
-    "JOIN broadcast_messages b ON b.device_id = d.id AND b.campaign_id = c.id AND b.is_open WHERE c.id = $1"
-)
-_LATE = (
-    "CASE WHEN d.deleted_at IS NOT NULL THEN 'device_removed' WHEN d.is_ready THEN 'expired' ELSE 'device_offline' END"
-)
-CANCEL_CAMPAIGN = _end(_OF_CAMPAIGN, "cancelled", "NULL::text")
-EXPIRE_CAMPAIGN = _end(f"{_OF_CAMPAIGN} AND c.expires_at <= clock.now", "skipped", _LATE)
-# Rows without a campaign have each a time of their own. The LIMIT keeps them looked for device by device.
-EXPIRE_SINGLE = _end(
-    "clock, devices d CROSS JOIN LATERAL (SELECT m.id, m.status FROM broadcast_messages m WHERE m.device_id = d.id "
-    "AND m.campaign_id IS NULL AND m.is_open AND m.status IN ('pending', 'queued') AND m.expires_at <= clock.now "
-    "LIMIT $1) b WHERE true",
-    "skipped",
-    _LATE,
-    "$1",
-)
-SKIP_OFFLINE = _end(
-    f"{_OF_CAMPAIGN} AND c.when_offline = 'skip' AND d.state NOT IN ('online', 'connecting') "
-    "AND d.state_since < clock.now - interval '30 seconds'",
-    "skipped",
-    "'device_offline'",
-)
-SKIP_REMOVED = _end(
-    "clock, devices d JOIN broadcast_messages b ON b.device_id = d.id AND b.is_open "
-    "WHERE d.id = $1 AND d.deleted_at IS NOT NULL",
-    "skipped",
-    "'device_removed'",
-)
-SKIP_MISSING_VARIABLE = _end(
-    "clock, broadcast_messages b WHERE b.id = ANY ($1::bigint[])", "skipped", "'missing_variable'"
-)
-# $1 messages. One rule for whom a campaign plans (`audience.WRITABLE`) and for a message to one person.
-SKIP_UNWANTED = _end(
-    f"clock, broadcast_messages b WHERE b.id = ANY ($1::bigint[]) AND NOT ({NOT_SUPPRESSED.format(m='b')} "
-    "AND NOT EXISTS (SELECT 1 FROM leads l "
-    "WHERE l.workspace_id = b.workspace_id AND l.phone = b.recipient AND l.consent = 'refused'))",
-    "skipped",
-    "'opt_out'",
-)
-# People's rows are found by their keys: in campaigns that are still open, and without a campaign on the devices. What
-# is asked of a row stands within, so that no plan reads every message to join them.
-_OF_PEOPLE = (
-    "clock, (SELECT m.id, m.status, m.lead_id FROM campaigns c CROSS JOIN unnest($3::text[]) AS person (phone) "
-    "JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || person.phone "
-    "WHERE c.workspace_id = $1 AND c.status IN ('running', 'paused') AND m.workspace_id = $1 UNION ALL "
-    "SELECT m.id, m.status, m.lead_id FROM devices d "
-    "JOIN broadcast_messages m ON m.device_id = d.id AND m.campaign_id IS NULL AND m.is_open "
-    "WHERE d.workspace_id = $1 AND m.recipient = ANY ($3::text[])) b WHERE true"
-)
-SKIP_PEOPLE = _end(_OF_PEOPLE, "skipped", "'opt_out'")
-SKIP_LEADS = _end(f"{_OF_PEOPLE} AND b.lead_id = ANY ($4::bigint[])", "skipped", "'lead_removed'")
-# What was on its way when its person said stop, and came back: nobody may claim it, so nobody else would end it.
-SKIP_STOPPED = _end(
-    "clock, suppressions x CROSS JOIN LATERAL ("
-    "SELECT m.id, m.status FROM campaigns c "
-    "JOIN broadcast_messages m ON m.dedupe_key = 'c:' || c.id || ':' || x.recipient "
-    "WHERE c.workspace_id = x.workspace_id AND c.status IN ('running', 'paused') UNION ALL "
-    "SELECT m.id, m.status FROM broadcast_messages m WHERE m.dedupe_key > 'm:' || x.workspace_id || ':' || x.recipient "
-    "|| ':' AND m.dedupe_key < 'm:' || x.workspace_id || ':' || x.recipient || ';') b "
-    "WHERE x.effective_at > clock.now - $1::interval",
-    "skipped",
-    "'opt_out'",
-)
-# After a restore: what waits without a campaign may have gone out since the backup, and nothing else holds it.
-SKIP_RESTORED = _end(
-    "clock, devices d JOIN broadcast_messages b ON b.device_id = d.id AND b.campaign_id IS NULL WHERE b.is_open",
-    "skipped",
-    "'restored'",
-    "$1",
-)
-
 # T8 and T8u: what certainly was not sent (of a campaign, perhaps of one device), what stayed unconfirmed (by list).
 _RETRY = f"""
 moved AS (
@@ -385,4 +311,22 @@ pick AS (
   FROM broadcast_messages b LEFT JOIN campaigns c ON c.id = b.campaign_id
   WHERE b.workspace_id = $1 AND b.id = ANY ($2::bigint[]) AND b.status = 'failed' AND b.reason = 'unconfirmed'
     AND {NOT_SUPPRESSED.format(m="b")}
+    -- a sequence that has gone on since has perhaps another message under way
+    AND (b.enrolment_id IS NULL OR EXISTS (
+      SELECT 1 FROM enrolments e WHERE e.id = b.enrolment_id AND e.message_id = b.id AND e.state = 'active'))
   ORDER BY b.id FOR UPDATE OF b),{_RETRY}"""
+# By the rule of a sequence. Its time does not change; what was never attempted says what there is to say by now.
+RETRY_STEPS = f"""
+WITH {CLOCK},
+pick AS (
+  SELECT b.id, b.attempts = 0 AS is_fresh, s.content_id, {LEAD_VARIABLES_SQL} AS variables
+  FROM broadcast_messages b JOIN enrolments e ON e.id = b.enrolment_id AND e.message_id = b.id AND e.state = 'active'
+    JOIN sequence_steps s ON s.id = b.step_id JOIN leads l ON l.id = b.lead_id
+  WHERE b.id = ANY ($1::bigint[])
+    AND (b.status = 'skipped' OR b.status = 'failed' AND b.reason NOT IN ('unconfirmed', 'delivery_failed'))
+  ORDER BY b.id FOR UPDATE OF b)
+UPDATE broadcast_messages b
+SET status = 'pending', reason = NULL, ended_at = NULL, crashes = 0, not_before = clock.now,
+  content_id = CASE WHEN pick.is_fresh THEN pick.content_id ELSE b.content_id END,
+  variables = CASE WHEN pick.is_fresh THEN pick.variables ELSE b.variables END
+FROM pick, clock WHERE b.id = pick.id AND b.status IN ('skipped', 'failed') RETURNING b.id"""

@@ -1,6 +1,7 @@
 """Every transition of a message as a function: the only way to change a message's status.
 
-What each does and guards is said beside its statement in `store.transition_statements`; here are the types. A function
+What each does and guards is said beside its statement, in `store.transition_statements` and, for T7, in
+`store.ending_statements`; here are the types. A function
 returns what it moved: whatever its guard refused is simply not in the answer. Callers own the transaction. What is made
 once a message is a named tuple: a frozen dataclass takes several times as long to make.
 """
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from fleetcast.domain.identifiers import LeadId, Phone
 from fleetcast.domain.message import MessageStatus, Outcome, Reason, Resolution
+from fleetcast.store import ending_statements as ending
 from fleetcast.store import transition_statements as sql
 from fleetcast.store.connection import Connection
 
@@ -25,7 +27,7 @@ _ID = attrgetter("id")
 
 
 class Queued(NamedTuple):
-    """A row that T1 put into its device's window; `campaign` is 0 for a row without one."""
+    """A row that T1 put into its device's window; `campaign` is its turn: minus a sequence, 0 for a row of neither."""
 
     shard: int
     device: int
@@ -43,7 +45,7 @@ class Claim(NamedTuple):
     shard: int
     device: int
     campaign: int
-    """0 for a message without one."""
+    """Minus its sequence, where it has one; 0 for a message of neither."""
     gap_ms: int
 
 
@@ -243,68 +245,92 @@ async def fail_later(connection: Connection, ids: Sequence[int]) -> int:
 
 async def cancel_campaign(connection: Connection, campaign_id: int, limit: int = CHUNK) -> int:
     """T7 for at most `limit` rows of a cancelled campaign."""
-    count: int = await connection.fetchval(sql.CANCEL_CAMPAIGN, campaign_id, limit)
+    count: int = await connection.fetchval(ending.CANCEL_CAMPAIGN, campaign_id, limit)
     return count
 
 
 async def expire_campaign(connection: Connection, campaign_id: int, limit: int = CHUNK) -> int:
     """T7 for at most `limit` rows of a campaign past its deadline."""
-    count: int = await connection.fetchval(sql.EXPIRE_CAMPAIGN, campaign_id, limit)
+    count: int = await connection.fetchval(ending.EXPIRE_CAMPAIGN, campaign_id, limit)
     return count
 
 
 async def skip_offline(connection: Connection, campaign_id: int, limit: int = CHUNK) -> int:
     """T7 for rows whose device is offline, where the campaign chose not to wait."""
-    count: int = await connection.fetchval(sql.SKIP_OFFLINE, campaign_id, limit)
+    count: int = await connection.fetchval(ending.SKIP_OFFLINE, campaign_id, limit)
     return count
 
 
 async def skip_removed(connection: Connection, device_id: int, limit: int = CHUNK) -> int:
     """T7 for at most `limit` rows of a removed device."""
-    count: int = await connection.fetchval(sql.SKIP_REMOVED, device_id, limit)
+    count: int = await connection.fetchval(ending.SKIP_REMOVED, device_id, limit)
     return count
 
 
 async def skip_missing_variable(connection: Connection, ids: Sequence[int]) -> int:
     """T7 for rows just planned whose lead lacks a variable."""
-    count: int = await connection.fetchval(sql.SKIP_MISSING_VARIABLE, ids, len(ids))
+    count: int = await connection.fetchval(ending.SKIP_MISSING_VARIABLE, ids, len(ids))
     return count
 
 
 async def expire_single(connection: Connection, limit: int = CHUNK) -> int:
     """T7 for at most `limit` rows without a campaign whose own time is over."""
-    count: int = await connection.fetchval(sql.EXPIRE_SINGLE, limit)
+    count: int = await connection.fetchval(ending.EXPIRE_SINGLE, limit)
     return count
 
 
 async def skip_unwanted(connection: Connection, ids: Sequence[int]) -> int:
     """T7 for rows just made without a plan whose people may not be written to."""
-    count: int = await connection.fetchval(sql.SKIP_UNWANTED, ids, len(ids))
+    count: int = await connection.fetchval(ending.SKIP_UNWANTED, ids, len(ids))
     return count
 
 
 async def skip_people(connection: Connection, workspace_id: int, phones: Sequence[str]) -> int:
     """T7 for all waiting rows of these people, in the transaction that suppresses them."""
-    count: int = await connection.fetchval(sql.SKIP_PEOPLE, workspace_id, None, phones)
+    count: int = await connection.fetchval(ending.SKIP_PEOPLE, workspace_id, None, phones)
     return count
 
 
 async def skip_restored(connection: Connection, limit: int = CHUNK) -> int:
     """T7 for at most `limit` rows without a campaign that waited when a backup was made."""
-    count: int = await connection.fetchval(sql.SKIP_RESTORED, limit)
+    count: int = await connection.fetchval(ending.SKIP_RESTORED, limit)
     return count
 
 
 async def skip_leads(connection: Connection, workspace_id: int, leads: Mapping[LeadId, Phone]) -> int:
     """T7 for the waiting rows of leads (id → phone), in the transaction that removes them."""
-    count: int = await connection.fetchval(sql.SKIP_LEADS, workspace_id, None, list(leads.values()), list(leads))
+    count: int = await connection.fetchval(ending.SKIP_LEADS, workspace_id, None, list(leads.values()), list(leads))
     return count
 
 
 async def skip_stopped(connection: Connection, within: timedelta) -> int:
     """T7 for rows that were on their way when their person was suppressed, not longer ago than this, and came back."""
-    count: int = await connection.fetchval(sql.SKIP_STOPPED, within, CHUNK)
+    count: int = await connection.fetchval(ending.SKIP_STOPPED, within, CHUNK)
     return count
+
+
+async def expire_steps(connection: Connection, limit: int = CHUNK) -> int:
+    """T7 for at most `limit` rows of sequences whose window is over."""
+    count: int = await connection.fetchval(ending.EXPIRE_STEPS, limit)
+    return count
+
+
+async def skip_late(connection: Connection, ids: Sequence[int]) -> int:
+    """T7 for rows of sequences that are made too late to be sent."""
+    count: int = await connection.fetchval(ending.SKIP_LATE, ids, len(ids))
+    return count
+
+
+async def cancel_steps(connection: Connection, ids: Sequence[int]) -> int:
+    """T7 for waiting rows of people who are in their sequence no more."""
+    count: int = await connection.fetchval(ending.CANCEL_STEPS, ids, len(ids))
+    return count
+
+
+async def retry_steps(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """T8 by a sequence's rule, for what certainly was not sent. Returns the rows that wait again."""
+    rows = await connection.fetch(sql.RETRY_STEPS, ids)
+    return [row["id"] for row in rows]
 
 
 async def retry_certain(

@@ -18,11 +18,14 @@ class Ground:
     sessions: Path
     """Folder of session files, of this node and installation."""
     keeper: SessionKeeper | None = None
+    linked_per_process: int = 200
 
 
 Factory = Callable[[Ground], Transport]
 
 TRANSPORTS: dict[TransportKind, Factory] = {
     TransportKind.SIMULATOR: lambda ground: SimulatorTransport(ground.simulator_socket),
-    TransportKind.LINKED: lambda ground: LinkedTransport(ground.sessions, keeper=ground.keeper),
+    TransportKind.LINKED: lambda ground: LinkedTransport(
+        ground.sessions, keeper=ground.keeper, per_child=ground.linked_per_process
+    ),
 }

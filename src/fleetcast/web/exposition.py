@@ -79,6 +79,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "planned": Figure("counter", "fleetcast_planned", "Messages planned."),
     "queued": Figure("counter", "fleetcast_queued", "Messages put into the windows of their devices."),
+    "sequence_steps": Figure("counter", "fleetcast_sequence_steps", "Steps of sequences that were due and taken up."),
     "dispatches": Figure("counter", "fleetcast_dispatches", "Statements that filled windows."),
     "sweeps": Figure("counter", "fleetcast_sweeps", "Rounds of the sweeper."),
     "history_looks": Figure("counter", "fleetcast_history_looks", "Looks of the historian, one in 20 seconds."),

@@ -108,7 +108,7 @@ async def test_receipts_come_as_the_seed_decided(
     assert {r.recipient for r in came} == {PERSON}
     repeated = [n for n in Counter(r.event_id for r in came).values() if n > 1]
     assert repeated  # the same event twice, by name
-    assert {kind for _, kind in expected} == set(ReceiptKind) - {ReceiptKind.ACCEPTED}
+    assert {kind for _, kind in expected} == set(ReceiptKind) - {ReceiptKind.ACCEPTED}  # that is what its answer says
 
 
 async def test_replies_come_from_the_person_written_to(

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pylibmagic  # noqa: F401 the library in it has to be known before neonize looks for one
+
+# isort: split
 from google.protobuf.message import Message
 from neonize._binder import ProxySettings
 from neonize.aioze import events
