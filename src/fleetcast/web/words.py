@@ -53,7 +53,7 @@ ENROLMENT: dict[EnrolmentState, tuple[str, str]] = {
 
 STOPPED: dict[StopReason, tuple[str, str]] = {
     StopReason.REPLIED: ("Replied", "ok"),
-    StopReason.CONVERTED: ("Bought", "run"),
+    StopReason.CONVERTED: ("Converted", "run"),
     StopReason.OPTED_OUT: ("Opted out", "bad"),
     StopReason.STEP_FAILED: ("A step was not sent", "warn"),
     StopReason.BY_PERSON: ("Taken out by a person", "end"),
