@@ -60,6 +60,7 @@ NEVER_LET_IN: dict[str, str] = {
         "is for the owner of the installation; tests/api/test_installation.py",
     ),
     "PUT /sequences/{sequence_id}/order": "needs every step, and some are added meanwhile; tests/api/test_sequences.py",
+    "DELETE /devices/{device_id}/pairing": "needs a device that shows codes just then; tests/client/test_resources.py",
     "POST /media/from": "needs a picture, or other people's servers; tests/api/test_media.py",
     "POST /workspaces": "is for whoever runs the installation; tests/api/test_workspaces.py",
     "POST /me/second-factor/confirm": "needs a code of this minute; tests/api/test_me.py",

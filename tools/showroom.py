@@ -29,7 +29,13 @@ from fleetcast.services.campaign_fields import CampaignFields
 from fleetcast.services.campaigns import create_campaign, show_campaign
 from fleetcast.services.demo import EXAMPLE
 from fleetcast.services.devices import Device, add_device, pause_device
+from fleetcast.services.enrolments import enrol_people
 from fleetcast.services.lead_import import import_leads
+from fleetcast.services.sequence_actions import activate_sequence
+from fleetcast.services.sequence_fields import StepFields
+from fleetcast.services.sequence_reports import report_sequence
+from fleetcast.services.sequence_steps import add_step
+from fleetcast.services.sequences import create_sequence, show_sequence
 from fleetcast.services.suppressions import add_suppression
 from fleetcast.services.workspaces import Workspace, create_workspace
 from fleetcast.transports.simulator.behaviour import SendOutcome
@@ -43,6 +49,15 @@ PATIENCE = 120.0
 BODY = """Hello {{ name | default: 'there' }}, our mid-year sale has begun: 20% off everything until Sunday.
 
 Come by in {{ city | default: 'town' }}, or order at kedaimaju.example. Reply STOP and we will not write again."""
+STEPS: tuple[StepFields, ...] = (
+    {
+        "after": "0m",
+        "body": "Hello {{ name | default: 'there' }}, welcome to the club! Your card is at the counter.",
+    },
+    {"day": 1, "time": "09:00", "body": "Good morning {{ name }}! How was your *first class*?"},
+    {"day": 3, "time": "18:30", "body": "Bring a friend on Saturday: reply YES and we keep two places for you."},
+    {"day": 7, "time": "10:00", "body": "One week already. Which class comes next, {{ name | default: 'friend' }}?"},
+)
 BAD_ROWS = "Ravi,not a number,retail,,,,\nNoor,+60 12,food,,,,\nLiam,,food,,,,\n"
 
 
@@ -93,10 +108,11 @@ async def showroom(runtime: Runtime, servers: EmbeddedServers, folder: Path) -> 
             invitation, key = await _people(runtime, shop.id)
             async with SimulatorControl(runtime.simulator_socket) as control:
                 await control.behave(replies=0.05, stop_replies=0.3)
+                ids = await _sequences(runtime, shop.id)
                 running, draft = await _campaigns(runtime, shop.id)
                 await _mishaps(runtime, shop, devices, control)
             await _past(runtime, shop.id)
-            ids = await _ids(runtime, shop.id, running)
+            ids |= await _ids(runtime, shop.id, running)
             ids |= {"draft_id": draft, "device_id": devices[0].id, "import_id": imported, "key_id": key}
             ids["edit_id"] = await _change_of_many(runtime, shop.id)
             yield Showroom(runtime, servers, shop, empty, owner.password, ids, invitation, stop)
@@ -187,6 +203,41 @@ async def _change_of_many(runtime: Runtime, workspace: WorkspaceId) -> int:
         runtime, workspace, chosen, EditAction.ADD_NICHE, {"niche": "holidays"}, confirmed=len(rows), actor=ACTOR
     )
     return made.id
+
+
+async def _sequences(runtime: Runtime, workspace: WorkspaceId) -> dict[str, int | str]:
+    """One that people are in, whose first step most have and some answered; and a draft. Returns what pages name."""
+    made = await create_sequence(
+        runtime,
+        workspace,
+        {"name": "Welcome to the club", "niches": ["fitness"], "target_status": "prospect", "auto_enrol": True},
+        actor=ACTOR,
+    )
+    for step in STEPS:
+        await add_step(runtime, workspace, made.id, step, actor=ACTOR)
+    await activate_sequence(runtime, workspace, made.id, even_offline=True, actor=ACTOR)
+    # Few, since steps go before campaigns, which are to get on as well.
+    async with runtime.db.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT id FROM leads WHERE workspace_id = $1 AND 'fitness' = ANY (niches) ORDER BY id % 97, id LIMIT 140",
+            workspace,
+        )
+    people = [LeadId(row["id"]) for row in rows]
+    await enrol_people(runtime, workspace, made.id, lead_ids=people, actor=ACTOR)
+
+    async def most_have_it() -> bool:
+        report = await report_sequence(runtime, workspace, made.id, with_devices=False)
+        return report.whole.sent >= 90 and report.steps[1].funnel.people.active > 60
+
+    await _until(most_have_it)
+    idle = await create_sequence(runtime, workspace, {"name": "Come back", "niches": ["travel", "food"]}, actor=ACTOR)
+    await add_step(runtime, workspace, idle.id, {"day": 0, "time": "18:00", "body": BODY}, actor=ACTOR)
+    shown = await show_sequence(runtime, workspace, made.id)
+    async with runtime.db.connection() as connection:
+        enrolment = await connection.fetchval(
+            "SELECT id FROM enrolments WHERE sequence_id = $1 ORDER BY done_at NULLS LAST, id LIMIT 1", made.id
+        )
+    return {"sequence_id": made.id, "idle_id": idle.id, "step_id": shown.steps[1].id, "enrolment_id": enrolment}
 
 
 async def _launched(runtime: Runtime, workspace: WorkspaceId, fields: CampaignFields) -> CampaignId:

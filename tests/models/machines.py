@@ -230,7 +230,7 @@ class Machines(Play):
                     provider_id(flight.reference),
                     kind,
                     now,
-                    flight.reference if is_named else None,
+                    flight.reference if is_named or kind is ReceiptKind.ACCEPTED else None,
                 )
                 for kind in kinds
             ]

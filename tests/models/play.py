@@ -55,8 +55,8 @@ ROUNDS = 60
 """Of everybody's work at the end, until everything must have come to its end."""
 TABLES = """sequence_tallies, sequence_sums, sequence_ends, lead_news, enrolment_runs, enrolments, sequence_steps,
   sequences, processes, audit, suppressions, inbox, message_attempts, broadcast_messages, campaign_tallies,
-  campaign_newcomers, campaign_devices, campaigns, contents, media, leads, lead_imports, api_keys, devices,
-  invitations, members, idempotency_keys, history_marks, workspace_history, workspace_tallies,
+  campaign_newcomers, campaign_devices, campaigns, contents, media, leads, lead_imports, api_keys, linked_sessions,
+  device_proxies, devices, invitations, members, idempotency_keys, history_marks, workspace_history, workspace_tallies,
   bulk_edit_changes, bulk_edits, workspaces"""
 EMPTY = f"""
 ALTER TABLE audit DISABLE TRIGGER never_emptied;

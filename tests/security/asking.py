@@ -62,6 +62,14 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
     "POST /me/second-factor/off": lambda t: {"data": {"password": PASSWORD, "code": "123456"}},
     "POST /me/second-factor/recovery-codes": lambda t: {"data": {"password": PASSWORD, "code": "123456"}},
     "POST /messages/in-doubt/{decision}": lambda t: {"data": {"message": str(t.ids["message_id"])}},
+    "POST /sequences/new": lambda t: {"data": a_sequence(t)},
+    "POST /sequences/look": lambda t: {"data": a_sequence(t)},
+    "POST /sequences/{sequence_id}/edit": lambda t: {"data": a_sequence(t)},
+    "POST /sequences/{sequence_id}/steps/new": lambda t: {"data": a_step(t)},
+    "POST /sequences/{sequence_id}/steps/look": lambda t: {"data": a_step(t)},
+    "POST /sequences/{sequence_id}/steps/{step_id}": lambda t: {"data": a_step(t)},
+    "POST /sequences/{sequence_id}/enrolments": lambda t: {"data": {"lead": str(t.ids["lead_id"])}},
+    "POST /sequences/{sequence_id}/enrolments/stop": lambda t: {"data": {"enrolment": str(t.ids["enrolment_id"])}},
     "POST /settings": lambda t: {"data": {"name": f"{t.mark} again", "time_zone": "Asia/Tokyo", "region": "JP"}},
     "POST /settings/keys": lambda t: {"data": {"name": f"{t.mark} new", "scope": "read"}},
     "POST /settings/members": lambda t: {"data": {"email": f"{t.mark}-2@example.org", "role": "viewer"}},
@@ -109,6 +117,7 @@ CHOICES: Mapping[str, str] = {
     "phase": "linked",
     "action": "pause",
     "decision": "arrived",
+    "move": "earlier",
     "process": "north:412:9ac1",
     "sender": "north:412:9ac1",
     "wish": "drain",
@@ -119,6 +128,16 @@ CHOICES: Mapping[str, str] = {
 def a_campaign(tenant: Tenant) -> dict[str, str]:
     """What the form of a campaign sends."""
     return {"title": f"{tenant.mark} new", "body": f"{tenant.mark} text", "deadline": "7d"}
+
+
+def a_sequence(tenant: Tenant) -> dict[str, str]:
+    """What the form of a sequence sends."""
+    return {"name": f"{tenant.mark} new", "late_by": "12h"}
+
+
+def a_step(tenant: Tenant) -> dict[str, str]:
+    """What the form of a step sends."""
+    return {"how": "at", "day": "9", "time": "09:00", "body": f"{tenant.mark} text"}
 
 
 def a_file(tenant: Tenant) -> Content:
@@ -158,6 +177,7 @@ WORDS: Mapping[str, Callable[[Tenant], str]] = {
     "stop_reason": lambda t: "replied",
     "confirmed": lambda t: "100000",
     "status": lambda t: "running",
+    "step": lambda t: str(t.ids["step_id"]),
     "test": lambda t: str(t.ids["message_id"]),
     "to": lambda t: f"{t.number}101",
 }

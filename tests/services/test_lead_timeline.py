@@ -42,9 +42,12 @@ async def test_everything_that_happened_to_a_person_is_told_once_and_newest_firs
 
     told = (await story_of(runtime, shop.workspace, stored)).happened
     kinds = [each.kind for each in told]
-    assert kinds[0] == "decided"
-    assert told[0].facts["after"]["consent"] == "refused"
-    assert sorted(kinds) == sorted(["decided", "decided", "changed", "changed", "reply", "message", "imported"])
+    assert sorted(kinds[:2]) == ["decided", "ended"], "who refuses is in no sequence any more"
+    [refused, ended] = sorted(told[:2], key=lambda each: each.kind)
+    assert refused.facts["after"]["consent"] == "refused"
+    assert (ended.facts["sequence"], ended.facts["stop_reason"]) == (f"{shop.mark} first sequence", "opted_out")
+    came = ["message", "reply", "enrolled", "imported"]
+    assert sorted(kinds) == sorted(["decided", "decided", "changed", "changed", "ended", *came])
     assert [each.at for each in told] == sorted((each.at for each in told), reverse=True)
     assert any(each.kind == "changed" and each.facts["id"] == made.id for each in told)
 

@@ -40,6 +40,24 @@ PAGES = (
     "/campaigns/{draft_id}?another=1&lead={lead_id}&tried={message_id}",
     "/campaigns/{draft_id}/summary",
     "/campaigns/{draft_id}/edit",
+    "/sequences",
+    "/sequences?status=active",
+    "/sequences/new",
+    "/sequences/{sequence_id}",
+    "/sequences/{sequence_id}?another=1&lead={lead_id}",
+    "/sequences/{sequence_id}/now",
+    "/sequences/{sequence_id}/by-device",
+    "/sequences/{sequence_id}/existing",
+    "/sequences/{sequence_id}/edit",
+    "/sequences/{sequence_id}/steps/new",
+    "/sequences/{sequence_id}/steps/{step_id}",
+    "/sequences/{sequence_id}/enrolments",
+    "/sequences/{sequence_id}/enrolments?state=active&step={step_id}",
+    "/sequences/{sequence_id}/enrolments?reason=replied&of=nobody",
+    "/sequences/{idle_id}",
+    "/sequences/{idle_id}/existing",
+    "/sequences/{idle_id}/enrolments",
+    "/enrolments/{enrolment_id}",
     "/devices",
     "/devices?q=first&state=online",
     "/devices?q=nothing like it",
@@ -87,6 +105,9 @@ FOR_OPERATORS = (
     "/campaigns/device-choices",
     "/campaigns/{campaign_id}/edit",
     "/devices/{device_id}/pair",
+    "/sequences/new",
+    "/sequences/{sequence_id}/edit",
+    "/sequences/{sequence_id}/steps",
 )
 FRAGMENTS = (
     "/now",
@@ -99,6 +120,7 @@ FRAGMENTS = (
     "/history",
     "/more",
     "/names",
+    "/existing",
 )
 """Parts of addresses that answer with a piece of a page."""
 

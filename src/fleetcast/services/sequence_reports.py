@@ -123,14 +123,16 @@ def funnel_of(tallies: Iterable[Tally]) -> Funnel:
     )  # fmt: skip
 
 
-async def report_sequence(runtime: Runtime, workspace_id: WorkspaceId, sequence_id: SequenceId) -> SequenceReport:
-    """The report of a sequence. Raises NotFound."""
+async def report_sequence(
+    runtime: Runtime, workspace_id: WorkspaceId, sequence_id: SequenceId, *, with_devices: bool = True
+) -> SequenceReport:
+    """The report of a sequence; without its devices, of which there may be thousands, it is cheap. Raises NotFound."""
     async with runtime.db.transaction() as connection:
         if await sequences.get(connection, workspace_id, sequence_id) is None:
             raise NotFound(f"There is no sequence {sequence_id} in this workspace.")
         steps = await sequence_steps.of_sequence(connection, workspace_id, sequence_id)
         tallies = await sequence_tallies.of_sequences(connection, workspace_id, [sequence_id])
-        by_device = await sequence_tallies.by_device(connection, workspace_id, sequence_id)
+        by_device = await sequence_tallies.by_device(connection, workspace_id, sequence_id) if with_devices else []
         known = {
             d.id: d
             for d in await devices.some(connection, workspace_id, {t.device_id for t in by_device if t.device_id})

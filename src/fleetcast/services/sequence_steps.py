@@ -26,7 +26,16 @@ from fleetcast.store.leads import by_id
 from fleetcast.store.sequence_steps import Step
 from fleetcast.store.workspaces import Workspace
 
-__all__ = ["StepComing", "StepFields", "add_step", "arrange_steps", "delete_step", "edit_step", "preview_steps"]
+__all__ = [
+    "StepComing",
+    "StepFields",
+    "add_step",
+    "arrange_steps",
+    "delete_step",
+    "edit_step",
+    "move_step",
+    "preview_steps",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +155,48 @@ async def arrange_steps(
         after = await sequence_steps.of_sequence(connection, workspace_id, sequence_id)
     await runtime.nudges.sequences(sequence_id)
     return after
+
+
+async def move_step(
+    runtime: Runtime,
+    workspace_id: WorkspaceId,
+    sequence_id: SequenceId,
+    step_id: StepId,
+    *,
+    earlier: bool,
+    confirmed: int = 0,
+    actor: str,
+) -> bool:
+    """Let a step change places with the one before or behind it. The times stay where they are, so the order is always
+    that of the moments: what changes is which of the two comes first. False: there is none to change with.
+
+    Who had the first of them and waits for the second is behind both then and goes on with the one after. Raises
+    NotFound; Conflict while those are more people than were `confirmed`.
+    """
+    async with runtime.db.transaction() as connection:
+        held = await _locked_steps(connection, workspace_id, sequence_id)
+        one = _among(held, step_id).place - 1
+        other = one - 1 if earlier else one + 1
+        if not 0 <= other < len(held):
+            return False
+        second = held[max(one, other)]
+        people = (await sequence_tallies.active_at(connection, workspace_id, sequence_id)).get(second.id, 0)
+        if people > confirmed:
+            who = "1 person waits" if people == 1 else f"{people:,} people wait"
+            raise Conflict(
+                f"{who} for step {second.place} and had the one before it: they would not get it any more. Confirm "
+                f"with that count to let the two change places."
+            )
+        order = list(held)
+        order[one], order[other] = order[other], order[one]
+        for step, place in ((held[one], held[other]), (held[other], held[one])):
+            await sequence_steps.update(connection, workspace_id, step.id, place.timing, step.content.id)
+        await sequence_steps.arrange(connection, workspace_id, sequence_id, [s.id for s in order])
+        await sequences.touch_timeline(connection, workspace_id, sequence_id, retimed=True)
+        facts = {"steps": [s.id for s in order], "moved": step_id, "people": people}
+        await audit.record(connection, workspace_id, actor, "sequence.step.arrange", subject(sequence_id), after=facts)
+    await runtime.nudges.sequences(sequence_id)
+    return True
 
 
 async def delete_step(

@@ -1,7 +1,7 @@
 """What happened between a workspace and one person, each kind of it newest first and no further than a page goes.
 
 Separate from the tables it reads, each of which is asked through its own index: messages by their keys, replies by
-their sender, decisions by their subject.
+their sender, enrolments by their person, decisions by their subject.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Happened(NamedTuple):
 
     at: datetime
     kind: str
-    """message, reply, decided, changed or imported."""
+    """message, reply, enrolled, ended, decided, changed or imported."""
     facts: Mapping[str, Any]
 
 
@@ -44,6 +44,16 @@ _REPLIES = """
 SELECT i.occurred_at AS at, i.body, i.effect, i.device_id, d.name AS device
 FROM inbox i JOIN devices d ON d.id = i.device_id
 WHERE i.workspace_id = $1 AND i.sender = $2 AND i.kind = 'reply' AND i.occurred_at < $3 ORDER BY i.id DESC LIMIT $4"""
+
+_ENROLLED = """
+SELECT e.enrolled_at AS at, e.id, q.name AS sequence, e.source
+FROM enrolments e JOIN sequences q ON q.id = e.sequence_id
+WHERE e.workspace_id = $1 AND e.recipient = $2 AND e.enrolled_at < $3 ORDER BY e.enrolled_at DESC LIMIT $4"""
+
+_ENDED = """
+SELECT e.ended_at AS at, e.id, q.name AS sequence, e.state::text, e.stop_reason
+FROM enrolments e JOIN sequences q ON q.id = e.sequence_id
+WHERE e.workspace_id = $1 AND e.recipient = $2 AND e.ended_at < $3 ORDER BY e.ended_at DESC LIMIT $4"""
 
 _DECIDED = """
 SELECT at, actor, action, before, after FROM audit
@@ -84,6 +94,8 @@ async def of_person(
     for kind, statement, whom in (
         ("message", _MESSAGES, phone),
         ("reply", _REPLIES, phone),
+        ("enrolled", _ENROLLED, phone),
+        ("ended", _ENDED, phone),
         ("decided", _DECIDED, subject),
         ("changed", _CHANGED, lead_id),
         ("imported", _CAME, lead_id),

@@ -4,6 +4,7 @@ A status changes only by compare-and-set (`move`), so of any number of simultane
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -211,6 +212,20 @@ async def touch_timeline(
         sequence_id,
         int(retimed),
     )
+
+
+async def next_due(
+    connection: Connection, workspace_id: WorkspaceId, sequence_ids: Listed[SequenceId]
+) -> dict[SequenceId, datetime]:
+    """When the next step of each is due, those left out in which nothing waits: one look at an index for each."""
+    rows = await connection.fetch(
+        """SELECT q.id, n.due_at FROM sequences q CROSS JOIN LATERAL (
+          SELECT e.due_at FROM enrolments e WHERE e.sequence_id = q.id AND e.due_at IS NOT NULL
+          ORDER BY e.due_at LIMIT 1) n WHERE q.workspace_id = $1 AND q.id = ANY ($2::bigint[])""",
+        workspace_id,
+        sequence_ids,
+    )
+    return {SequenceId(r["id"]): r["due_at"] for r in rows}
 
 
 async def sending(connection: Connection) -> list[tuple[WorkspaceId, SequenceId]]:

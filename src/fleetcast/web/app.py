@@ -44,6 +44,7 @@ from fleetcast.web.pages import (
     device_tests,
     devices,
     drafts,
+    enrolments,
     invitation,
     lead_list,
     leads,
@@ -53,6 +54,9 @@ from fleetcast.web.pages import (
     overview,
     pairing,
     probes,
+    sequence_forms,
+    sequence_steps,
+    sequences,
     settings,
     sign_in,
     trials,
@@ -73,6 +77,10 @@ PAGES = (
     drafts,
     trials,
     campaigns,
+    sequence_forms,
+    sequence_steps,
+    enrolments,
+    sequences,
     lead_list,
     leads,
     bulk,
@@ -88,7 +96,7 @@ PAGES = (
     invitation,
     probes,
 )
-"""Campaigns' words come before their numbers."""
+"""Words of campaigns and sequences come before their numbers."""
 _whole = APIRouter()
 """Every page. To find out what each of them takes is most of the work of making an application: once is enough."""
 for _page in PAGES:

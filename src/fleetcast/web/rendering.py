@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fleetcast.domain.timeline import in_words
 from fleetcast.errors import FleetcastError, InvalidInput
 from fleetcast.services.accounts.membership import Invitation
 from fleetcast.services.devices import Device
@@ -174,6 +175,11 @@ def _environment() -> Environment:
         device_words=words.DEVICE,
         device_next=words.NEXT,
         campaign_words=words.CAMPAIGN,
+        sequence_words=words.SEQUENCE,
+        enrolment_words=words.ENROLMENT,
+        stop_words=words.STOPPED,
+        came_in=words.CAME_IN,
+        in_words=in_words,
         message_words=words.MESSAGE,
         process_words=words.PROCESS,
         shard_words=words.SHARD,

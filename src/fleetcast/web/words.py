@@ -13,6 +13,7 @@ from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import Phone
 from fleetcast.domain.message import MessageStatus, Reason
 from fleetcast.domain.phone import international
+from fleetcast.domain.sequence import EnrolmentSource, EnrolmentState, SequenceStatus, StopReason
 from fleetcast.services.devices import Device
 
 DEVICE: dict[str, tuple[str, str]] = {
@@ -35,6 +36,36 @@ CAMPAIGN: dict[CampaignStatus, tuple[str, str]] = {
     CampaignStatus.PAUSED: ("Paused", "end"),
     CampaignStatus.FINISHED: ("Finished", "ok"),
     CampaignStatus.CANCELLED: ("Cancelled", "end"),
+}
+
+SEQUENCE: dict[SequenceStatus, tuple[str, str]] = {
+    SequenceStatus.DRAFT: ("Draft", "end"),
+    SequenceStatus.ACTIVE: ("Active", "run"),
+    SequenceStatus.PAUSED: ("Paused", "end"),
+    SequenceStatus.ARCHIVED: ("Archived", "end"),
+}
+
+ENROLMENT: dict[EnrolmentState, tuple[str, str]] = {
+    EnrolmentState.ACTIVE: ("Under way", "run"),
+    EnrolmentState.COMPLETED: ("Reached the end", "ok"),
+    EnrolmentState.STOPPED: ("Stopped", "end"),
+}
+
+STOPPED: dict[StopReason, tuple[str, str]] = {
+    StopReason.REPLIED: ("Replied", "ok"),
+    StopReason.CONVERTED: ("Bought", "run"),
+    StopReason.OPTED_OUT: ("Opted out", "bad"),
+    StopReason.STEP_FAILED: ("A step was not sent", "warn"),
+    StopReason.BY_PERSON: ("Taken out by a person", "end"),
+    StopReason.LEAD_DELETED: ("Lead deleted", "end"),
+    StopReason.DEVICE_REMOVED: ("Device removed", "end"),
+}
+"""Why somebody was stopped, and its colour in the picture of a sequence."""
+
+CAME_IN: dict[EnrolmentSource, str] = {
+    EnrolmentSource.NICHE: "by its niche",
+    EnrolmentSource.EXISTING: "with all that fitted",
+    EnrolmentSource.PERSON: "by name",
 }
 
 MESSAGE: dict[MessageStatus, tuple[str, str]] = {
@@ -103,6 +134,19 @@ SAID: dict[str, str | tuple[str, str]] = {
     "campaign-resume": "The campaign goes on.",
     "campaign-cancel": "The campaign is cancelled. What waited does not leave any more.",
     "campaign-retry": ("One message is tried again.", "{n} messages are tried again."),
+    "sequence-draft": "The draft is stored. Add its steps, then activate it.",
+    "sequence-edit": "The changes are stored; they hold from now on.",
+    "sequence-clone": "This is the copy: change what differs, then activate it.",
+    "sequence-activate": ("The sequence is active.", "The sequence is active, and {n} people are being enrolled."),
+    "sequence-pause": "The sequence is paused: nothing of it is sent, and nobody comes in by themselves.",
+    "sequence-resume": "The sequence goes on.",
+    "sequence-archive": ("The sequence is over.", "The sequence is over; {n} people get nothing more of it."),
+    "sequence-enrol-existing": ("One person is being enrolled.", "{n} people are being enrolled."),
+    "step-add": "The step is added.",
+    "step-edit": "The step is changed.",
+    "step-moved": "The two steps changed places; the times stay as they are.",
+    "step-removed": ("The step is removed.", "The step is removed; {n} people go on with the next one."),
+    "enrolments-stopped": ("One person was taken out.", "{n} people were taken out."),
     "lead-changed": "What is known of this person is changed.",
     "lead-given": "It is written down that they agreed.",
     "lead-refused": "They are never written to again from this workspace.",
