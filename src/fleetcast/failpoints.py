@@ -25,6 +25,10 @@ class Point(StrEnum):
 
     PLANNER_WINDOWS = "planner.windows"
     """C1: windows of a campaign are committed, its cursor has not passed them."""
+    SEQUENCER_BORN = "sequencer.born"
+    """C1: due steps of a sequence are messages, nothing of it is committed."""
+    SEQUENCER_FOLLOWED = "sequencer.followed"
+    """C1: ends of steps are taken and what follows is written, nothing of it is committed."""
     DISPATCHER_QUEUED = "dispatcher.queued"
     """C2: T1 is committed, its hints are not written."""
     HINTS_READ = "hints.read"

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
+from fleetcast import failpoints
 from fleetcast.domain.identifiers import EnrolmentId, SequenceId, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Reason
 from fleetcast.domain.sequence import (
@@ -100,6 +101,8 @@ async def send_due(runtime: Runtime, workspace_id: WorkspaceId, sequence_id: Seq
         fresh = [w for w in found if w.message_id is None and w.revision >= sequence.revision]
         late = frozenset(w.id for w in fresh if now > w.moment + sequence.late_by)
         devices = await sequencing.give_birth(connection, [(w.id, w.moment + sequence.late_by) for w in fresh], late)
+        if devices:
+            await failpoints.passing(failpoints.Point.SEQUENCER_BORN)
     work = sorted({*devices, *(w.device_id for w in found if w.message_id is not None)})
     if work:
         await runtime.nudges.work(work)
@@ -146,6 +149,8 @@ async def follow_ends(runtime: Runtime) -> int:
         }
         places = [_after(e, timelines[e.workspace_id, e.sequence_id]) for e in found]
         await sequencing.place(connection, places)
+        if places:
+            await failpoints.passing(failpoints.Point.SEQUENCER_FOLLOWED)
     return taken
 
 
