@@ -35,6 +35,7 @@ def test_everything_in_it_is_closed_to_others(fresh: Path) -> None:
         "run": passable,
         "bin": passable,
         "log": 0o700,
+        "sessions": 0o700,
         "simulator": 0o700,
         "spool": 0o700,
         "uploads": 0o700,

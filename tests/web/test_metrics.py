@@ -98,8 +98,9 @@ async def test_the_figures_are_those_of_what_was_sent(
         await until(lambda: fleet.has_finished(campaign.id))
 
         async def told() -> bool:
-            found = await scrape(client)
-            return sum(s.value for s in found.get("fleetcast_results_total", [])) >= 25
+            found = await scrape(client)  # each process tells every two seconds, and not at the same moment
+            each = ("fleetcast_results_total", "fleetcast_planned_total", "fleetcast_queued_total")
+            return all(sum(s.value for s in found.get(name, [])) >= 25 for name in each)
 
         await until(told)
         found = await scrape(client)
