@@ -407,7 +407,11 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_told_with_our_referen
         await until(lambda: arrived(scene, person, "slow"))
         with pytest.raises(Unknown):
             await send
-        await scene.control.release()
+
+        async def released() -> bool:
+            return await scene.control.release() > 0
+
+        await until(released)
         assert [change.state for change in reader.states(device.id)] == [DeviceState.ONLINE]
 
         def late() -> list[Receipt]:
