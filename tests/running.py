@@ -61,10 +61,10 @@ class Fleet:
         return await check_ledger(self.runtime, self.ledger)
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for something to be so. Looking takes at most a fifth of the time."""
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float | None = None) -> None:
+    """Wait for something to be so, at most so many seconds. Looking takes at most a fifth of the time."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE if seconds is None else seconds):
         while True:  # what is waited for happens in other processes
             begun = loop.time()
             if await condition():

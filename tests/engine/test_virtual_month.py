@@ -104,10 +104,13 @@ class Month:
         return not busy
 
     async def settle(self) -> None:
-        async with asyncio.timeout(240):
-            while not await self.has_settled():
+        async def has_come_to_rest() -> bool:
+            settled = await self.has_settled()
+            if not settled:
                 await self.scene.runtime.nudges.sequences()
-                await asyncio.sleep(0.2)
+            return settled
+
+        await until(has_come_to_rest, 240)
 
     async def live_to(self, end: datetime) -> None:
         """Go from due moment to due moment until then."""

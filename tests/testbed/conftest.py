@@ -3,9 +3,7 @@
 Session files lie in memory where they can: a client writes 812 keys as it is paired.
 """
 
-import importlib.util
 import itertools
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from testbed.whatsapp_web.control import Control
 from testbed.whatsapp_web.launch import Testbed
+from tests import real_client
 from tests.testbed.clients import Client, Process
 
 _COUNTER = itertools.count(1)
@@ -36,8 +35,7 @@ async def control(testbed: Testbed) -> AsyncIterator[Control]:
 @pytest.fixture(scope="session")
 async def process(testbed: Testbed, short_directory: Path) -> AsyncIterator[Process]:
     """The process of the clients. A test that kills one starts its own."""
-    if sys.platform != "linux" or importlib.util.find_spec("neonize") is None:
-        pytest.skip("neonize has no wheel for this platform, or its key cannot be swapped here: no real client to test")
+    real_client.needed()
     sessions = short_directory / "sessions"
     sessions.mkdir()
     async with Process(testbed, sessions) as running:

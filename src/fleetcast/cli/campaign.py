@@ -9,8 +9,9 @@ import typer
 from fleetcast.cli.campaign_output import show_preview, show_report
 from fleetcast.cli.content import Body, BodyFile, Media, content_fields
 from fleetcast.cli.output import emit_json, local_time, number, say, table
+from fleetcast.cli.reach import Match, MaxDelay, MinDelay, Target
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
-from fleetcast.domain.campaign import NicheMatch, TargetStatus, WhenOffline
+from fleetcast.domain.campaign import WhenOffline
 from fleetcast.domain.identifiers import CampaignId, MessageId, WorkspaceId
 from fleetcast.errors import InvalidInput
 from fleetcast.runtime import Runtime
@@ -24,14 +25,10 @@ app = typer.Typer(help="Campaigns: one text to many people.", no_args_is_help=Tr
 
 CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Its title or number.")]
 Niche = Annotated[list[str] | None, typer.Option(help="A whole niche name; repeat it for several. None: everybody.")]
-Match = Annotated[NicheMatch | None, typer.Option(help="Whether a lead needs any or all of the niches.")]
-Target = Annotated[TargetStatus | None, typer.Option(help="Whom: by default all.")]
 Device = Annotated[list[str] | None, typer.Option(help="A device; repeat it for several. Without it, or 'all': all.")]
 Newcomers = Annotated[
     bool | None, typer.Option("--newcomers/--no-newcomers", help="Whether devices added later take part. Default: yes.")
 ]
-MinDelay = Annotated[float | None, typer.Option(help="Shortest gap of a device in seconds; without: its own pace.")]
-MaxDelay = Annotated[float | None, typer.Option(help="Longest gap of a device in seconds.")]
 Schedule = Annotated[str | None, typer.Option(help="Local time '2026-12-24 18:30', or 'now': when it is launched.")]
 Deadline = Annotated[str | None, typer.Option(help="Time from the start to the end: 7d (default), 36h, 90m.")]
 Offline = Annotated[WhenOffline | None, typer.Option(help="What happens to messages of offline devices: wait, skip.")]

@@ -10,10 +10,10 @@ import typer
 
 from fleetcast.cli.content import Body, BodyFile, Media, content_fields
 from fleetcast.cli.output import emit_json, number, say, table
+from fleetcast.cli.reach import Match, MaxDelay, MinDelay, Target
 from fleetcast.cli.sequence_choice import SequenceArgument, Yes, run_on
 from fleetcast.cli.sequence_output import show_report, show_sequence
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
-from fleetcast.domain.campaign import NicheMatch, TargetStatus
 from fleetcast.domain.identifiers import SequenceId, StepId, WorkspaceId
 from fleetcast.domain.sequence import FailureRule
 from fleetcast.domain.timeline import in_words
@@ -28,13 +28,9 @@ from fleetcast.services.workspaces import find_workspace
 app = typer.Typer(help="Sequences: steps that reach each person in order, at their own time.", no_args_is_help=True)
 
 Niche = Annotated[list[str] | None, typer.Option(help="A whole niche name; repeat it for several.")]
-Match = Annotated[NicheMatch | None, typer.Option(help="Whether a lead needs any or all of the niches.")]
-Target = Annotated[TargetStatus | None, typer.Option(help="Whom: by default all.")]
 Auto = Annotated[
     bool | None, typer.Option("--auto/--no-auto", help="Whether new leads of its niches come in by themselves.")
 ]
-MinDelay = Annotated[float | None, typer.Option(help="Shortest gap of a device in seconds; without: its own pace.")]
-MaxDelay = Annotated[float | None, typer.Option(help="Longest gap of a device in seconds.")]
 Failure = Annotated[FailureRule | None, typer.Option(help="After a step that was not sent: continue, retry, stop.")]
 LateBy = Annotated[str | None, typer.Option(help="How late a step may still go out: 12h (default), 90m, 2d.")]
 OnReply = Annotated[bool | None, typer.Option("--stop-on-reply/--no-stop-on-reply", help="Default: stop.")]
@@ -63,6 +59,13 @@ def _tell(sequence: Sequence, as_json: bool, sentence: str) -> None:
         emit_json(sequence)
     else:
         say(f"Sequence {sequence.id} '{sequence.name}' {sentence}")
+
+
+def _tell_step(step: sequences.Step, as_json: bool) -> None:
+    if as_json:
+        emit_json(step)
+    else:
+        say(f"Step {step.place} comes {in_words(step.timing, step.place)}.")
 
 
 @app.command("create")
@@ -231,10 +234,7 @@ def add_step(
         return await sequence_steps.add_step(runtime, workspace_id, sequence_id, fields, before=place, actor=person())
 
     _, made = run_on(workspace, sequence, work)
-    if as_json:
-        emit_json(made)
-    else:
-        say(f"Step {made.place} comes {in_words(made.timing, made.place)}.")
+    _tell_step(made, as_json)
 
 
 @app.command("edit-step")
@@ -264,11 +264,8 @@ def edit_step(
         which = await _step_at(runtime, workspace_id, sequence_id, step)
         return await sequence_steps.edit_step(runtime, workspace_id, sequence_id, which, fields, actor=person())
 
-    _, after_it = run_on(workspace, sequence, work)
-    if as_json:
-        emit_json(after_it)
-    else:
-        say(f"Step {after_it.place} comes {in_words(after_it.timing, after_it.place)}.")
+    _, changed = run_on(workspace, sequence, work)
+    _tell_step(changed, as_json)
 
 
 @app.command("delete-step")

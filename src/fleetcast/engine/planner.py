@@ -12,9 +12,8 @@ import structlog
 from fleetcast import failpoints
 from fleetcast.domain.identifiers import CampaignId, DeviceId
 from fleetcast.engine.supervisor import Beat
-from fleetcast.engine.waiting import pause
-from fleetcast.errors import Unavailable
-from fleetcast.queue.nudges import PLANNER, listening
+from fleetcast.engine.waiting import work_off
+from fleetcast.queue.nudges import PLANNER, Ears, listening
 from fleetcast.runtime import Runtime
 from fleetcast.store import planning
 from fleetcast.store.campaigns import Campaign
@@ -36,21 +35,18 @@ class Planner:
         self._walked: dict[Newcomer, int] = {}
         self.planned = 0
         """Rows planned and committed."""
-        self.dropped_nudges = 0
+        self._ears: Ears | None = None
+
+    @property
+    def dropped_nudges(self) -> int:
         """Messages in the planners' channel that were no nudges."""
+        return 0 if self._ears is None else self._ears.dropped
 
     async def run(self, stop: asyncio.Event, beat: Beat = lambda: None) -> None:
         """Plan until `stop` is set; a round that has begun is finished first."""
         async with listening(self._runtime.redis, self._runtime.keys, PLANNER) as ears:
-            while not stop.is_set():
-                beat()
-                try:
-                    if not await self.run_once(beat):
-                        await ears.next(TICK)
-                        self.dropped_nudges = ears.dropped
-                except Unavailable as error:
-                    log.warning("planning waits for the database", error=str(error))
-                    await pause(stop, TICK)
+            self._ears = ears
+            await work_off(ears, stop, beat, self.run_once, idle=TICK, what="planning waits")
 
     async def run_once(self, beat: Beat = lambda: None) -> bool:
         """One round: start what is due, some windows of each campaign and newcomer. Whether anything was to do."""

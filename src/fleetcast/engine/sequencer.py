@@ -14,9 +14,8 @@ import structlog
 
 from fleetcast.domain.identifiers import SequenceId, WorkspaceId
 from fleetcast.engine.supervisor import Beat
-from fleetcast.engine.waiting import pause
-from fleetcast.errors import Unavailable
-from fleetcast.queue.nudges import SEQUENCER, listening
+from fleetcast.engine.waiting import work_off
+from fleetcast.queue.nudges import SEQUENCER, Ears, listening
 from fleetcast.runtime import Runtime
 from fleetcast.services import sequence_work as work
 from fleetcast.store import enrolling, sequence_tallies, sequencing
@@ -44,21 +43,18 @@ class Sequencer:
         """Steps that became messages, expired or were tried again."""
         self.ends = 0
         """Ends of messages that were followed."""
-        self.dropped_nudges = 0
+        self._ears: Ears | None = None
+
+    @property
+    def dropped_nudges(self) -> int:
         """Messages in the sequencers' channel that were no nudges."""
+        return 0 if self._ears is None else self._ears.dropped
 
     async def run(self, stop: asyncio.Event, beat: Beat = lambda: None) -> None:
         """Go on until `stop` is set; a step that has begun is finished first."""
         async with listening(self._runtime.redis, self._runtime.keys, SEQUENCER) as ears:
-            while not stop.is_set():
-                beat()
-                try:
-                    if not await self.run_once(beat):
-                        await ears.next(TICK)
-                        self.dropped_nudges = ears.dropped
-                except Unavailable as error:
-                    log.warning("sequences wait for the database", error=str(error))
-                    await pause(stop, TICK)
+            self._ears = ears
+            await work_off(ears, stop, beat, self.run_once, idle=TICK, what="sequences wait")
 
     async def run_once(self, beat: Beat = lambda: None) -> bool:
         """Every duty, each a bounded number of chunks. Whether anything was to do."""

@@ -1,8 +1,15 @@
-"""How loops wait: for an event, never by polling, and never past their stop."""
+"""How loops wait: for an event or a nudge, never by polling, and never past their stop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
+
+import structlog
+
+from fleetcast.errors import Unavailable
+from fleetcast.queue.nudges import Ears
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -44,6 +51,28 @@ async def take_turns(stop: asyncio.Event, beat: Callable[[], None], turn: Callab
             await pause(stop, min(BEAT_SECONDS, following - loop.time()))
         else:
             following = await turn() + loop.time()
+
+
+async def work_off(
+    ears: Ears,
+    stop: asyncio.Event,
+    beat: Callable[[], None],
+    turn: Callable[[Callable[[], None]], Awaitable[bool]],
+    *,
+    idle: float,
+    what: str,
+) -> None:
+    """One turn after another until `stop` is set, as long as there is work; else a nudge is waited for, at most `idle`
+    seconds. `what` waits for a database that is away.
+    """
+    while not stop.is_set():
+        beat()
+        try:
+            if not await turn(beat):
+                await ears.next(idle)
+        except Unavailable as error:
+            log.warning(f"{what} for the database", error=str(error))
+            await pause(stop, idle)
 
 
 async def either(first: asyncio.Event, second: asyncio.Event, seconds: float) -> None:

@@ -13,6 +13,7 @@ from fleetcast.domain.campaign import CampaignStatus, NicheMatch, TargetStatus, 
 from fleetcast.domain.identifiers import CampaignId, ContentId, DeviceId, WorkspaceId
 from fleetcast.store.audience import Audience
 from fleetcast.store.connection import Connection, Row
+from fleetcast.store.wishes import Writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,39 +145,19 @@ COLUMN_TYPES = {
 """The columns a person's wish may write; the names are checked against this list before they enter a statement."""
 
 
-def _columns(values: Mapping[str, Any]) -> list[str]:
-    unknown = set(values) - set(COLUMN_TYPES)
-    if unknown:
-        raise ValueError(f"not a person's to write: {sorted(unknown)}")
-    return list(values)
+_WRITABLE = Writable("campaigns", COLUMN_TYPES)
 
 
 async def insert(connection: Connection, workspace_id: WorkspaceId, values: Mapping[str, Any]) -> CampaignId:
     """A new draft with the given columns; what is not given has its default."""
-    names = _columns(values)
-    slots = ", ".join(f"${i}::{COLUMN_TYPES[n]}" for i, n in enumerate(names, 2))
-    campaign_id: int = await connection.fetchval(
-        f"INSERT INTO campaigns (workspace_id, {', '.join(names)}) VALUES ($1, {slots}) RETURNING id",
-        workspace_id,
-        *values.values(),
-    )
-    return CampaignId(campaign_id)
+    return CampaignId(await _WRITABLE.insert(connection, workspace_id, values))
 
 
 async def update(
     connection: Connection, workspace_id: WorkspaceId, campaign_id: CampaignId, values: Mapping[str, Any]
 ) -> None:
     """Write the given columns and no other: what an edit does not mention stays as it is."""
-    names = _columns(values)
-    if not names:
-        return
-    changes = ", ".join(f"{n} = ${i}::{COLUMN_TYPES[n]}" for i, n in enumerate(names, 3))
-    await connection.execute(
-        f"UPDATE campaigns SET {changes} WHERE workspace_id = $1 AND id = $2",
-        workspace_id,
-        campaign_id,
-        *values.values(),
-    )
+    await _WRITABLE.update(connection, workspace_id, campaign_id, values)
 
 
 async def set_devices(

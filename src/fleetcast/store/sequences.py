@@ -14,6 +14,7 @@ from fleetcast.domain.identifiers import SequenceId, WorkspaceId
 from fleetcast.domain.sequence import FailureRule, SequenceStatus
 from fleetcast.store.audience import Audience
 from fleetcast.store.connection import Connection, Row
+from fleetcast.store.wishes import Writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,39 +90,19 @@ COLUMN_TYPES = {
 """The columns a person's wish may write; the names are checked against this list before they enter a statement."""
 
 
-def _columns(values: Mapping[str, Any]) -> list[str]:
-    unknown = set(values) - set(COLUMN_TYPES)
-    if unknown:
-        raise ValueError(f"not a person's to write: {sorted(unknown)}")
-    return list(values)
+_WRITABLE = Writable("sequences", COLUMN_TYPES)
 
 
 async def insert(connection: Connection, workspace_id: WorkspaceId, values: Mapping[str, Any]) -> SequenceId:
     """A new draft with the given columns; what is not given has its default."""
-    names = _columns(values)
-    slots = ", ".join(f"${i}::{COLUMN_TYPES[n]}" for i, n in enumerate(names, 2))
-    made: int = await connection.fetchval(
-        f"INSERT INTO sequences (workspace_id, {', '.join(names)}) VALUES ($1, {slots}) RETURNING id",
-        workspace_id,
-        *values.values(),
-    )
-    return SequenceId(made)
+    return SequenceId(await _WRITABLE.insert(connection, workspace_id, values))
 
 
 async def update(
     connection: Connection, workspace_id: WorkspaceId, sequence_id: SequenceId, values: Mapping[str, Any]
 ) -> None:
     """Write the given columns and no other: what an edit does not mention stays as it is."""
-    names = _columns(values)
-    if not names:
-        return
-    changes = ", ".join(f"{n} = ${i}::{COLUMN_TYPES[n]}" for i, n in enumerate(names, 3))
-    await connection.execute(
-        f"UPDATE sequences SET {changes} WHERE workspace_id = $1 AND id = $2",
-        workspace_id,
-        sequence_id,
-        *values.values(),
-    )
+    await _WRITABLE.update(connection, workspace_id, sequence_id, values)
 
 
 async def get(connection: Connection, workspace_id: WorkspaceId, sequence_id: SequenceId) -> Sequence | None:

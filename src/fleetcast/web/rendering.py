@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import Request
@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fleetcast.domain.timeline import in_words
-from fleetcast.errors import FleetcastError, InvalidInput
+from fleetcast.errors import Conflict, FleetcastError, InvalidInput, InvalidInputs
 from fleetcast.services.accounts.membership import Invitation
 from fleetcast.services.devices import Device
 from fleetcast.services.overview import PEEK, Counts, Fleet, Overview, standing
@@ -209,6 +209,16 @@ def overview_page(overview: Overview, place: "Place", past: Past) -> str:
         sections=sections(overview),
         past=past,
     )
+
+
+def refusal(trouble: InvalidInput | InvalidInputs | Conflict | None) -> dict[str, Any]:
+    """What the page of a form says of its refusal: a status, every problem, and those that have a field by it."""
+    problems = list(trouble.problems) if isinstance(trouble, InvalidInputs) else [trouble] if trouble else []
+    return {
+        "status": 200 if trouble is None else 409 if isinstance(trouble, Conflict) else 422,
+        "problems": problems,
+        "wrong": {p.field: p for p in problems if isinstance(p, InvalidInput)},
+    }
 
 
 def page(

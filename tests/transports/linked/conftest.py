@@ -1,7 +1,5 @@
 """A testbed that plays WhatsApp, and session files for any number of devices, made after one that was really paired."""
 
-import importlib.util
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from fleetcast.transports.base import PairingOrder
 from testbed.whatsapp_web.control import Control
 from testbed.whatsapp_web.launch import Testbed
 from testbed.whatsapp_web.session_files import SessionFiles
+from tests import real_client
 from tests.transports.contract import reading
 from tests.transports.linked.scene import Scene, fresh_number
 
@@ -20,8 +19,7 @@ from tests.transports.linked.scene import Scene, fresh_number
 @pytest.fixture(scope="session")
 async def testbed(short_directory: Path) -> AsyncIterator[Testbed]:
     """A running testbed. Tests put back what they change."""
-    if sys.platform != "linux" or importlib.util.find_spec("neonize") is None:
-        pytest.skip("neonize has no wheel for this platform, or its key cannot be swapped here: no real client to test")
+    real_client.needed()
     async with Testbed(short_directory / "linked-testbed") as running:
         yield running
 

@@ -245,7 +245,6 @@ async def _form(
     *,
     trouble: InvalidInput | InvalidInputs | Conflict | None = None,
 ) -> HTMLResponse:
-    problems = list(trouble.problems) if isinstance(trouble, InvalidInputs) else [trouble] if trouble else []
     running = report is not None and report.campaign.status is CampaignStatus.RUNNING
     look = None if running else await look_at_form(request, here, given, chosen)
     return rendering.page(
@@ -254,7 +253,6 @@ async def _form(
         "draft.html",
         SECTION,
         "New campaign" if report is None else f"Edit {report.campaign.title}",
-        status=200 if trouble is None else 409 if isinstance(trouble, Conflict) else 422,
         report=report,
         given=given,
         chosen=set(chosen),
@@ -264,6 +262,5 @@ async def _form(
         kinds=",".join(ALLOWED),
         look=look,
         own_zone="",
-        problems=problems,
-        wrong={p.field: p for p in problems if isinstance(p, InvalidInput)},
+        **rendering.refusal(trouble),
     )

@@ -180,19 +180,16 @@ async def _form(
     *,
     trouble: InvalidInput | InvalidInputs | Conflict | None = None,
 ) -> HTMLResponse:
-    problems = list(trouble.problems) if isinstance(trouble, InvalidInputs) else [trouble] if trouble else []
     return rendering.page(
         request,
         here,
         "sequence_form.html",
         SECTION,
         "New sequence" if shown is None else f"Edit {shown.sequence.name}",
-        status=200 if trouble is None else 409 if isinstance(trouble, Conflict) else 422,
         shown=shown,
         underway=shown is not None and shown.sequence.status is not SequenceStatus.DRAFT,
         given=given,
         niches=await known_niches(here.runtime, here.workspace.id),
         look=await _look(request, here, given),
-        problems=problems,
-        wrong={p.field: p for p in problems if isinstance(p, InvalidInput)},
+        **rendering.refusal(trouble),
     )

@@ -240,20 +240,17 @@ async def _form(
     *,
     trouble: InvalidInput | InvalidInputs | Conflict | None = None,
 ) -> HTMLResponse:
-    problems = list(trouble.problems) if isinstance(trouble, InvalidInputs) else [trouble] if trouble else []
     return rendering.page(
         request,
         here,
         "step_form.html",
         SECTION,
         "New step" if step is None else f"Step {step.place} of {shown.sequence.name}",
-        status=200 if trouble is None else 409 if isinstance(trouble, Conflict) else 422,
         shown=shown,
         step=step,
         given=given,
         look=await _look(request, here, shown.sequence.id, given, step.id if step else None),
         largest=here.runtime.settings.media_max_bytes,
         kinds=",".join(ALLOWED),
-        problems=problems,
-        wrong={p.field: p for p in problems if isinstance(p, InvalidInput)},
+        **rendering.refusal(trouble),
     )
