@@ -257,6 +257,25 @@ def test_sql_is_written_in_the_store_only() -> None:
     assert found == []
 
 
+OUTLASTS_ITS_TRANSACTION = re.compile(
+    r"SET (?!LOCAL )(SESSION )?[\w.{}]+ ?(=|TO) ?('[^']*'|[\w.{}]+)$|.*\bset_config\(.*, false\)|LISTEN |PREPARE "
+    r"|DECLARE .* WITH HOLD|(?!.* ON COMMIT DROP)CREATE (LOCAL )?TEMP(ORARY)? |.*\bpg_(try_)?advisory_lock(_shared)?\("
+)
+OWN_CONNECTIONS = frozenset({"store/connection.py", "store/lead_imports.py", "store/lead_merge.py", "store/upgrade.py"})
+"""Have connections of their own (`Database.dedicated`) for what they set, lock or make until they close them."""
+
+
+def test_what_is_set_or_locked_on_a_connection_of_the_pool_ends_with_the_transaction() -> None:
+    """The pool gives connections on as they come back, without asking the server to undo anything."""
+    found = {
+        f"{name}:{line} {text!r}"
+        for name, tree in modules()
+        for line, text in texts(tree)
+        if any(OUTLASTS_ITS_TRANSACTION.match(each.strip()) for each in text.split(";"))
+    }
+    assert {where.split(":")[0] for where in found} == OWN_CONNECTIONS, found
+
+
 # --- statements and schema -------------------------------------------------------------------------------------------
 
 ALEMBICS = frozenset({"store/upgrade.py"})
