@@ -9,13 +9,12 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]
 from playwright.async_api import Browser, Frame, Page, expect
 
-from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.services.workspaces import create_workspace
 from tests.api.tenants import Person
 from tests.browser import windows
 from tests.browser.conftest import Desk
 from tests.browser.windows import Complaints
-from tests.fresh import whole_runtime
+from tests.fresh import Databases, whole_runtime
 from tests.security.seeding import Ids, Tenant, whole_workspace
 from tests.web import visitors
 from tests.web.streams import serving
@@ -65,8 +64,8 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-async def shop(servers: EmbeddedServers, template: str, short_directory: Path, browser: Browser) -> AsyncIterator[Shop]:
-    async with whole_runtime(servers, template, short_directory) as runtime:
+async def shop(databases: Databases, redis_url: str, short_directory: Path, browser: Browser) -> AsyncIterator[Shop]:
+    async with whole_runtime(databases, redis_url, short_directory) as runtime:
         tenant = await whole_workspace(runtime)
         empty = await create_workspace(runtime, "Nothing yet", actor="user:tests")
         newcomer = await visitors.signed_in(runtime, empty.id)
