@@ -49,6 +49,7 @@ def pytest_configure() -> None:
             continue
         if name.startswith("FLEETCAST_") or name in {"DATABASE_URL", "REDIS_URL", "PORT"}:
             del os.environ[name]
+    gc.disable()  # all that is imported and collected now stays (`pytest_collection_finish`)
 
 
 LONGEST_FIRST = (
@@ -93,9 +94,9 @@ def pytest_collection_finish() -> None:
     """What was imported and collected stays to the end: nobody need look through it for garbage, nor for the little
     that a test leaves as often as in a program that runs for weeks.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
+    gc.enable()
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
