@@ -336,7 +336,16 @@ class LinkedTransport:
         file = None if media is None else File(media.sha256, media.mime, media.filename)
 
         def order(number: int) -> Send:
-            return Send(number, message.device, message.recipient, message.reference, message.text, file, deadline)
+            return Send(
+                number,
+                message.device,
+                message.recipient,
+                message.reference,
+                message.text,
+                file,
+                message.is_answer,
+                deadline,
+            )
 
         return await child.send(order, media, timeout)
 

@@ -77,6 +77,7 @@ class Send:
     reference: str
     text: str
     file: File | None
+    is_answer: bool
     deadline: float
 
 
