@@ -23,6 +23,8 @@ class Device:
     restricted_until: datetime | None
     is_ready: bool
     """Online and not paused: it may be given work."""
+    may_answer: bool
+    """Ready; or restricted by WhatsApp, and people who wrote to it within a day may still be answered."""
     paused_at: datetime | None
     paused_by: str | None
     paused_reason: str | None
@@ -49,6 +51,8 @@ class Pairing:
     until: datetime | None
     unlinking: bool
     """It was logged out, and WhatsApp does not know yet."""
+    twins: int
+    """So many other devices of the workspace are linked to the same phone: log all but one out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,21 @@ from asyncio import IncompleteReadError, LimitOverrunError, StreamReader, Stream
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from fleetcast.domain.identifiers import DeviceId, Phone
 from fleetcast.domain.pairing import Code
-from fleetcast.transports.base import Inbound, OwnEcho, Paired, PairingCode, PairingEnded, Receipt, Reply, StateChange
+from fleetcast.transports.base import (
+    Inbound,
+    Outbound,
+    OwnEcho,
+    Paired,
+    PairingCode,
+    PairingEnded,
+    Receipt,
+    Reply,
+    StateChange,
+)
 from fleetcast.transports.linked.happenings import Incoming, Marks
 
 VERSION = 1
@@ -77,7 +87,16 @@ class Send:
     reference: str
     text: str
     file: File | None
+    is_answer: bool
     deadline: float
+
+    @classmethod
+    def of(cls, message: Outbound, deadline: float, number: int) -> Self:
+        """The order to send a message, as a number among those of a child."""
+        media = message.media
+        file = None if media is None else File(media.sha256, media.mime, media.filename)
+        to, reference, text = message.recipient, message.reference, message.text
+        return cls(number, message.device, to, reference, text, file, message.is_answer, deadline)
 
 
 @dataclass(frozen=True, slots=True)
