@@ -30,6 +30,7 @@ from fleetcast.store.invariants import broken_invariants
 from fleetcast.transports.simulator.control import SimulatorControl
 from fleetcast.transports.simulator.launch import SimulatorProcess
 from fleetcast.transports.simulator.ledger import Ledger, LedgerSummary, RecordKind
+from tests.chaos.nursery import Forked, Nursery
 from tests.process_tree import eventually
 from tests.running import Fleet
 
@@ -49,18 +50,24 @@ SURVIVED = {(Point.SEND_ANSWERED, Fault.RAISE)}
 
 
 class Part:
-    """`fleetcast sender` or `fleetcast scheduler`, alive since it was made."""
+    """`fleetcast sender` or `fleetcast scheduler`, alive since it was made; what it says goes into a file."""
 
-    def __init__(self, kind: str, said: Path, environment: dict[str, str]) -> None:
+    def __init__(self, process: "Forked | subprocess.Popen[bytes]", said: Path) -> None:
+        self.process = process
         self._said = said
+
+    @classmethod
+    def typed(cls, kind: str, said: Path, environment: dict[str, str]) -> "Part":
+        """Started by the command that a person would type."""
         with said.open("wb") as log:
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "fleetcast", kind],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=os.environ | environment,
             )
+        return cls(process, said)
 
     @property
     def said(self) -> str:
@@ -75,7 +82,7 @@ class Part:
     async def ends(self, seconds: float = 30.0) -> int:
         """Wait for its end; the exit code, negative for a signal."""
         await eventually(lambda: self.process.poll() is not None, f"it ends; it said: {self.said}", seconds)
-        return int(self.process.returncode)
+        return int(self.process.returncode or 0)
 
     async def hits(self, point: Point, fault: Fault) -> None:
         """Wait until the fault has happened and see that the process is as the fault leaves it. One that hangs, as
@@ -98,6 +105,7 @@ class Stage:
 
     fleet: Fleet
     servers: EmbeddedServers
+    nursery: Nursery
     parts: list[Part] = field(default_factory=list)
 
     @property
@@ -118,7 +126,8 @@ class Stage:
             "FLEETCAST_SEND_SECONDS": str(settings.send_seconds),
             "FLEETCAST_FAILPOINTS": failpoints,
         }
-        part = Part(kind, self.fleet.folder / f"{len(self.parts)}-{kind}.log", ours | environment)
+        said = self.fleet.folder / f"{len(self.parts)}-{kind}.log"
+        part = Part(self.nursery.start(kind, said, os.environ | ours | environment), said)
         self.parts.append(part)
         return part
 
@@ -234,14 +243,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_up(runtime: Runtime, servers: EmbeddedServers, folder: Path) -> AsyncIterator[Stage]:
+async def set_up(runtime: Runtime, servers: EmbeddedServers, nursery: Nursery, folder: Path) -> AsyncIterator[Stage]:
     """A stage; afterwards no process of it is left."""
     hasty = {"lease_seconds": STEADY_LEASE_SECONDS, "send_seconds": SEND_SECONDS}
     hasty_runtime = replace(runtime, settings=runtime.settings.model_copy(update=hasty))
     workspace = await create_workspace(hasty_runtime, "My shop", time_zone="Asia/Kuala_Lumpur", region="MY")
     ledger = folder / "ledger.jsonl"
     async with SimulatorProcess(runtime.simulator_socket, ledger, profile="fast", latency_ms=(1, 5)):
-        stage = Stage(Fleet(hasty_runtime, workspace, folder, ledger), servers)
+        stage = Stage(Fleet(hasty_runtime, workspace, folder, ledger), servers, nursery)
         try:
             yield stage
         finally:

@@ -46,7 +46,7 @@ class Senders:
             "FLEETCAST_LEASE_SECONDS": str(LEASE_SECONDS),
             "FLEETCAST_FAILPOINTS": failpoints,
         }
-        part = Part("sender", self._said / f"{len(self._parts)}.log", own | environment(self._testbed))
+        part = Part.typed("sender", self._said / f"{len(self._parts)}.log", own | environment(self._testbed))
         self._parts.append(part)
         return part
 
