@@ -15,6 +15,8 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from fleetcast.domain.identifiers import DeviceId, Phone, SequenceId, WorkspaceId
 from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.runtime import Runtime
@@ -182,6 +184,7 @@ async def restart(month: Month) -> None:
     month.restarts += 1
 
 
+@pytest.mark.timeout(900)  # it works throughout: where three others do so too, it has a quarter of the machine
 async def test_virtual_month_of_ten_thousand_leads_in_five_sequences_across_three_zones(
     runtime: Runtime, workspace: WorkspaceId, tmp_path: Path
 ) -> None:
