@@ -4,6 +4,7 @@ Separate from what is measured, because every benchmark needs the same stage and
 """
 
 import asyncio
+import atexit
 import os
 import shutil
 import subprocess
@@ -12,9 +13,11 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from bench import usage
+from fleetcast.embedded.data_directory import prepare
 from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.queue import client as redis_client
 from fleetcast.settings import Settings
@@ -61,12 +64,32 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
+@cache
+def _made() -> Path:
+    """Servers' data with the schema in it, as a clean stop left it; made once, copied for each benchmark."""
+    place = Path(tempfile.mkdtemp(prefix="fleetcast-bench-"))
+    place.chmod(0o711)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    with EmbeddedServers(place / "servers", valkey=False) as servers:
+        asyncio.run(migrate(servers.database_url))
+    return place / "servers"
+
+
+def _copied(data: Path) -> Path:
+    """A data directory for fresh servers."""
+    made = prepare(_made())
+    layout = prepare(data)
+    subprocess.run(["cp", "-a", made.postgres, layout.postgres], check=True)  # whoever owns them
+    shutil.copytree(made.bin, layout.bin, copy_function=os.link, dirs_exist_ok=True)
+    return data
+
+
 @contextmanager
 def stage(more: Mapping[str, str] | None = None) -> Iterator[Stage]:
     """Servers for one benchmark; `more` goes over `POSTGRES`."""
     given = POSTGRES | dict(more or {})
-    with folder() as place, EmbeddedServers(place / "servers", postgres_settings=given) as servers:
-        versions = asyncio.run(_prepared(servers.database_url, servers.redis_url))
+    with folder() as place, EmbeddedServers(_copied(place / "servers"), postgres_settings=given) as servers:
+        versions = asyncio.run(server_versions(servers.database_url, servers.redis_url))
         node = place / "node"
         node.mkdir()
         settings = Settings(
@@ -76,11 +99,6 @@ def stage(more: Mapping[str, str] | None = None) -> Iterator[Stage]:
             log_level="warning",
         )
         yield Stage(servers, settings, given, versions)
-
-
-async def _prepared(database_url: str, redis_url: str) -> dict[str, str]:
-    await migrate(database_url)
-    return await server_versions(database_url, redis_url)
 
 
 async def server_versions(database_url: str, redis_url: str) -> dict[str, str]:
