@@ -122,16 +122,23 @@ def _is_a_persons(way: Way) -> bool:
 
 
 def _led(led_to: dict[str, Way], tenant: Tenant, random: Random) -> Callable[[Any], None]:
-    """Puts, now and then, what a member of this workspace may ask in place of what was drawn."""
+    """Puts, now and then, what a member of this workspace may ask in place of what was drawn; and in place of the first
+    that fits an operation, so that each is let in as far as it can be.
+    """
+    met: set[str] = set()
 
     def better(case: Any) -> None:
         way = led_to.get(case.operation.label)
         is_likely = case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE
-        if way is None or case.method.upper() != way.method or not is_likely or random.random() > LED:
+        if way is None or case.method.upper() != way.method or not is_likely:
+            return
+        is_first = case.operation.label not in met
+        met.add(case.operation.label)
+        if not is_first and random.random() > LED:
             return
         ids = random.choice((tenant.ids, tenant.of_second))
         case.path_parameters.update({hole: asking.id_of(way, hole, ids) for hole in way.holes})
-        if random.random() > LED or way.name == "upload_media":
+        if way.name == "upload_media" or (not is_first and random.random() > LED):
             return  # only the address; of an upload no content is against the description
         likely = asking.request(way, tenant, ids)
         case.query = dict(likely.query)
