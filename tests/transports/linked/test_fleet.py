@@ -32,7 +32,7 @@ from fleetcast.services.media import LocalFile, Source
 from fleetcast.services.messages import Story, show_message
 from fleetcast.services.single_sends import SingleSend, send_message
 from fleetcast.services.workspaces import Workspace, create_workspace
-from fleetcast.store import identity
+from fleetcast.store import identity, shards
 from fleetcast.store.invariants import broken_invariants
 from fleetcast.transports.linked.client import LinkedTransport
 from testbed.whatsapp_web.behaviour import Ack, Receipts, Treatment
@@ -430,6 +430,11 @@ async def test_a_person_of_whom_the_last_message_is_in_doubt_gets_the_next_one_o
         assert await broken_invariants(connection) == []
 
 
+async def heard(fleet: LinkedFleet) -> bool:
+    async with fleet.runtime.db.connection() as connection:
+        return bool(await connection.fetchval("SELECT count(*) FROM inbox WHERE kind = 'reply'"))
+
+
 async def test_a_number_that_may_begin_nothing_new_answers_who_wrote_and_keeps_all_else(fleet: LinkedFleet) -> None:
     writer, stranger, owner = fresh_number(), fresh_number(), fresh_number()
     async with fleet.sender():
@@ -441,11 +446,7 @@ async def test_a_number_that_may_begin_nothing_new_answers_who_wrote_and_keeps_a
         (companion,) = (await fleet.control.phone(owner)).companions
         await fleet.control.say(writer, companion.name, "When do you open?")
 
-        async def was_heard() -> bool:
-            async with fleet.runtime.db.connection() as connection:
-                return bool(await connection.fetchval("SELECT count(*) FROM inbox WHERE kind = 'reply'"))
-
-        await until(was_heard)
+        await until(lambda: heard(fleet))
         campaign = await fleet.campaign("Sale", device, leads={"Shop": [writer]})
         answer = await message(fleet, device, writer, "At nine")
         await becomes(fleet, answer, MessageStatus.SENT)
@@ -456,3 +457,45 @@ async def test_a_number_that_may_begin_nothing_new_answers_who_wrote_and_keeps_a
     assert await fleet.texts(stranger) == []
     async with fleet.runtime.db.connection() as connection:
         assert await broken_invariants(connection) == []
+
+
+async def test_a_number_that_is_refused_even_an_answer_waits_for_its_end_and_asks_no_more(fleet: LinkedFleet) -> None:
+    writer, owner = fresh_number(), fresh_number()
+    async with fleet.sender():
+        device = await fleet.linked("Shop", owner)
+        (companion,) = (await fleet.control.phone(owner)).companions
+        await fleet.control.say(writer, companion.name, "Hello?")
+        await until(lambda: heard(fleet))
+        await fleet.control.treat(Treatment(error=463), sender=owner)
+        answer = await message(fleet, device, writer, "Hello")
+        locked = await fleet.is_now(device, DeviceState.RESTRICTED)
+        assert not locked.may_answer
+        async with fleet.runtime.db.connection() as connection:
+            await connection.execute("UPDATE broadcast_messages SET not_before = fleetcast_now()")
+            assert await shards.room(connection, None) == [], "nobody is given anything"
+        assert (await story(fleet, answer)).message.attempts == 1
+
+
+async def test_no_second_attempt_to_a_person_is_opened_before_the_table_says_how_the_first_one_ended(
+    fleet: LinkedFleet,
+) -> None:
+    """Whatever dies between the two, at most one of them is in doubt."""
+    async with fleet.runtime.db.connection() as connection:
+        await connection.execute(
+            "CREATE TABLE overlaps (id bigint);"
+            "CREATE FUNCTION note_overlap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "INSERT INTO overlaps SELECT id FROM broadcast_messages o WHERE o.device_id = NEW.device_id "
+            "AND o.recipient = NEW.recipient AND o.id <> NEW.id AND o.status IN ('sending', 'in_doubt'); "
+            "RETURN NULL; END $$;"
+            "CREATE TRIGGER note_overlap AFTER UPDATE OF status ON broadcast_messages FOR EACH ROW "
+            "WHEN (NEW.status = 'sending') EXECUTE FUNCTION note_overlap()"
+        )
+    person = fresh_number()
+    async with fleet.sender():
+        device = await fleet.linked("Shop", fresh_number())
+        made = [await message(fleet, device, person, f"{n}") for n in range(20)]
+        for each in made:
+            await becomes(fleet, each, MessageStatus.SENT)
+    async with fleet.runtime.db.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM overlaps") == 0
+    assert len(await fleet.texts(person)) == 20

@@ -29,7 +29,7 @@ from fleetcast.transports.base import (
 )
 from fleetcast.transports.linked.happenings import Incoming, Marks
 
-VERSION = 1
+VERSION = 2
 LONGEST_LINE = 2 * 1024 * 1024
 """Bytes; a text may have 65,536 characters, each of twelve bytes at most."""
 

@@ -217,7 +217,7 @@ class Sending:
     def _judge(self, order: Send, error: LibraryError) -> Refused:
         text, code = str(error), error.server_code
         if code == TIME_LOCK:
-            self._session.lock_new_chats()
+            self._session.lock_new_chats(may_answer=not order.is_answer)
             return Refused(order.number, Verdict.DEVICE, "time_lock", words.TIME_LOCK)
         if code == SLOW_DOWN:
             detail = "WhatsApp says that it is too much at once"
