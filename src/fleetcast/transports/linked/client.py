@@ -333,7 +333,7 @@ class LinkedTransport:
                 raise DeviceRefused(device.state, device.reason)
             raise NotSent("disconnected", device.reason or "the device is being opened")
         media = message.media
-        file = None if media is None else File(media.sha256, media.mime, media.filename)
+        file = None if media is None else File.of(media)
 
         def order(number: int) -> Send:
             return Send(number, message.device, message.recipient, message.reference, message.text, file, deadline)
