@@ -146,7 +146,7 @@ async def test_an_address_that_leads_nowhere_allowed_is_refused_at_once(
 ) -> None:
     async with desk.open(person, expected=["status of 422"]) as page:
         await page.goto("/campaigns/new")
-        await page.get_by_label("Picture or document", exact=True).fill("https://127.0.0.1/offer.png")
+        await page.get_by_label("Picture, video, audio or document", exact=True).fill("https://127.0.0.1/offer.png")
         await page.keyboard.press("Tab")
         await expect(page.locator("[data-trouble]")).to_be_visible()
         await expect(page.locator("[data-have]")).to_be_hidden()
