@@ -52,11 +52,13 @@ def video(
 
 
 @cache
-def audio(codec: str = "aac", container: str = "ipod", *, layout: str = "mono", seconds: float = SECONDS) -> bytes:
+def audio(
+    codec: str = "aac", container: str = "ipod", *, layout: str = "mono", seconds: float = SECONDS, rate: int = 0
+) -> bytes:
     """Silence."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as out:
-        stream = _sound(out, codec, layout)
+        stream = _sound(out, codec, layout, rate)
         _silence(out, stream, seconds)
     return file.getvalue()
 
@@ -81,9 +83,9 @@ def aac() -> bytes:
     return audio("aac", "adts")
 
 
-def _sound(out: Any, codec: str, layout: str = "mono") -> AudioStream:
+def _sound(out: Any, codec: str, layout: str = "mono", rate: int = 0) -> AudioStream:
     rates = {"libopus": 48_000, "libopencore_amrnb": 8_000}
-    stream = cast("AudioStream", out.add_stream(codec, rate=rates.get(codec, 44_100)))
+    stream = cast("AudioStream", out.add_stream(codec, rate=rate or rates.get(codec, 44_100)))
     stream.codec_context.layout = layout
     if codec == "libopencore_amrnb":
         stream.codec_context.bit_rate = 12_200

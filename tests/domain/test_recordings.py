@@ -27,6 +27,12 @@ def refused(container: Container, found: Facts, data: bytes = MP4) -> str:
     return refusal.value.problem
 
 
+def bare_mp3() -> bytes:
+    """Of half the usual rate and without a tag, as speech often is: the library of signatures does not know it."""
+    data = recordings.audio("libmp3lame", "mp3", rate=22_050)
+    return data[data.index(b"\xff\xf3") :]
+
+
 @pytest.mark.parametrize(
     ("make", "container"),
     [
@@ -35,6 +41,7 @@ def refused(container: Container, found: Facts, data: bytes = MP4) -> str:
         (lambda: recordings.video(movflags="frag_keyframe+empty_moov"), Container.MP4),
         (recordings.audio, Container.MP4),
         (recordings.mp3, Container.MP3),
+        (bare_mp3, Container.MP3),
         (recordings.aac, Container.AAC),
         (recordings.amr, Container.AMR),
         (recordings.opus, Container.OGG),
@@ -53,13 +60,14 @@ def test_pictures_and_documents_are_no_recordings() -> None:
     [
         (
             lambda: recordings.video(container="mov"),
-            "QuickTime film .MOV., which WhatsApp does not play: save it as MP4",
+            "QuickTime film .MOV., which WhatsApp does not play: save it as plain MP4",
         ),
+        (lambda: recordings.video().replace(b"ftypisom", b"ftypXAVC"), "It is an MP4 of an unusual kind .XAVC., which"),
         (lambda: recordings.video("libvpx-vp9", container="webm", audio="libopus"), "It looks like video/webm: send"),
         (lambda: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "send a JPEG"),
         (lambda: b"ffconcat version 1.0\nfile /etc/passwd\n", "send a JPEG"),
         (lambda: b"#!AMR-WB\n" + bytes(100), "send a JPEG"),
-        (lambda: MP4.replace(b"isom", b"heic") + bytes(100), "send a JPEG"),
+        (lambda: MP4.replace(b"isom", b"heic") + bytes(100), "send a JPEG|unusual kind .heic."),
         (lambda: recordings.audio("pcm_s16le", "wav"), "It looks like audio/wave?: send|It looks like audio"),
     ],
 )

@@ -132,7 +132,7 @@ async def test_what_may_be_chosen_is_what_may_be_stored(browser: httpx2.AsyncCli
     [chooser] = page.attributes("input", id="f-file")
     accepted = (chooser["accept"] or "").split(",")
     assert {"video/mp4", "audio/mpeg", "image/png", "application/pdf", ".m4a", ".3gp", ".amr"} <= set(accepted)
-    assert "Choose a picture, video, audio or document" in page.words
+    assert "a picture, video, audio or document: drop it here, or paste it" in page.words
 
 
 def test_how_long_something_plays_is_written_as_players_do() -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fleetcast.domain import file_names
-from fleetcast.domain.recordings import Container, Facts, Still, judge, recognise
+from fleetcast.domain.recordings import Container, Facts, Still, judge, recognise, unusual_kind
 from fleetcast.errors import InvalidInput
 
 FIELD = "media"
@@ -168,11 +168,11 @@ def sniff(data: bytes) -> Container | str:
     for mime in opinions:
         if mime in _SIGNATURES and _SIGNATURES[mime].match(data):
             return mime
-    known = frozenset(opinions) | {str(match.extension).lower() for match in matches}
+    known = frozenset(opinions) | {str(match.extension).lower() for match in matches if match.extension}
     if (container := recognise(data, known)) is not None:
         return container
-    if data[4:12] == b"ftypqt  ":
-        raise InvalidInput(FIELD, "It is a QuickTime film (MOV), which WhatsApp does not play: save it as MP4.")
+    if (unusual := unusual_kind(data)) is not None and not any(opinion.startswith("image/") for opinion in opinions):
+        raise InvalidInput(FIELD, f"It is {unusual}, which WhatsApp does not play: save it as plain MP4.")
     found = f"It looks like {opinions[0]}" if opinions else "It is of no known kind"
     raise InvalidInput(FIELD, f"{found}: send {KINDS}.")
 

@@ -137,16 +137,26 @@ _CONVERT_AUDIO: Final = "convert it to MP3 or M4A, for example with Audacity."
 
 
 def recognise(data: bytes, opinions: frozenset[str]) -> Container | None:
-    """How a file is packed, if it is a recording; its signature and `opinions`, those of the library, must agree.
+    """How a file is packed, if it is a recording; its signature and `opinions`, those of the library, must agree. Where
+    it has none (it does not know every kind of MP3), the facts that are found later are the second opinion.
 
     Raises InvalidInput for one that breaks off.
     """
     for container, signature in _SIGNATURES.items():
-        if signature.match(data) and opinions & _OPINIONS[container]:
+        if signature.match(data) and (not opinions or opinions & _OPINIONS[container]):
             if container is Container.MP4 and not _has_all_boxes(data):
                 raise damaged(container, data)
             return container
     return None
+
+
+def unusual_kind(data: bytes) -> str | None:
+    """What a relative of MP4 is that is not among those that are taken; None for anything else."""
+    if data[4:8] != b"ftyp":
+        return None
+    if data[8:12] == b"qt  ":
+        return "a QuickTime film (MOV)"
+    return f"an MP4 of an unusual kind ({data[8:12].decode('ascii', 'replace').strip()})"
 
 
 def judge(container: Container, data: bytes, facts: Facts) -> Recording:
