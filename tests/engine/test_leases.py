@@ -318,6 +318,6 @@ async def test_an_order_is_found_for_some_seconds_without_its_nudge(senders: Sen
         assert await shards.ordered(connection, everywhere, 10) == []
         await connection.execute("UPDATE devices SET paused_at = fleetcast_now()")
         [found] = await shards.ordered(connection, everywhere, 10)
-        assert (found.id, found.is_ready) == (device.id, False)
+        assert (found.id, found.may_answer) == (device.id, False)
         await connection.execute("UPDATE installation SET clock_offset = clock_offset + interval '11 seconds'")
         assert await shards.ordered(connection, everywhere, 10) == []

@@ -102,16 +102,19 @@ async def test_f12_a_short_disconnect_pauses_a_device_and_ends_nothing(fleet: Fl
     await sent_at_least(fleet, campaign, 10)
     async with await simulator(fleet) as control:
         await control.disconnect(device.id, seconds=1.0)
-    await until(lambda: no_row_is_stuck(fleet, campaign))
+    await until(lambda: no_row_is_stuck(fleet))
     assert await fleet.count(campaign, "skipped", "failed") == 0
     await all_promises_hold(fleet)
 
 
-async def no_row_is_stuck(fleet: Fleet, campaign: CampaignId) -> bool:
+async def no_row_is_stuck(fleet: Fleet) -> bool:
     """All are sent but those that were on their way at the moment of the disconnect: they wait for their retry."""
-    counts = (await fleet.show(campaign)).counts.by_status
-    waiting = sum(counts.get(s, 0) for s in ("queued", "sending"))
-    return waiting == 0 and counts.get("sent", 0) >= 58
+    async with fleet.runtime.db.connection() as connection:
+        stuck: int = await connection.fetchval(
+            "SELECT count(*) FROM broadcast_messages "
+            "WHERE is_open AND NOT (status = 'pending' AND attempts > 0 AND not_before > fleetcast_now())"
+        )
+    return stuck == 0
 
 
 async def test_f13_what_was_due_days_ago_still_goes_out(fleet: Fleet) -> None:
@@ -228,6 +231,31 @@ async def test_an_attempt_without_an_answer_is_settled_by_the_ledger_and_sent_on
     assert (verdict.accepted, verdict.holds) == (6, True)
     assert await fleet.count(campaign, "sent") == 6
     await all_promises_hold(fleet)
+
+
+async def test_after_an_attempt_in_doubt_a_device_begins_nothing_before_the_doubt_is_in_the_table(fleet: Fleet) -> None:
+    """So the next claim sees it, and no second attempt to the same person is opened beside it."""
+    device = await fleet.device()
+    await fleet.leads(device, people(8))
+    async with fleet.runtime.db.connection() as connection:
+        await connection.execute(
+            "CREATE TABLE doubts (message_id bigint, claimed_at timestamptz, began timestamptz);"
+            "CREATE FUNCTION note_doubt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "INSERT INTO doubts VALUES (NEW.id, NEW.claimed_at, NEW.in_doubt_since); RETURN NULL; END $$;"
+            "CREATE TRIGGER note_doubt AFTER UPDATE OF status ON broadcast_messages FOR EACH ROW "
+            "WHEN (NEW.status = 'in_doubt') EXECUTE FUNCTION note_doubt()"
+        )
+    async with await simulator(fleet) as control:
+        await control.force(SendOutcome.NO_ANSWER_DROPPED, device=device.id, count=3)
+        campaign = await launched(fleet)
+        await until(lambda: fleet.has_finished(campaign))
+    async with fleet.runtime.db.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT began, (SELECT min(started_at) FROM message_attempts a WHERE a.started_at > d.claimed_at) AS next "
+            "FROM doubts d"
+        )
+    assert len(rows) == 3
+    assert all(row["next"] > row["began"] for row in rows)
 
 
 async def test_a_stop_word_ends_what_waits_for_that_person_on_every_device(fleet: Fleet) -> None:

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from fleetcast.domain.device import DeviceState
 from fleetcast.domain.message import MessageStatus
 from fleetcast.engine import dispatcher
-from fleetcast.services.devices import Device, pause_device, remove_device, resume_device
+from fleetcast.services.devices import Device, find_device, pause_device, remove_device, resume_device
 from fleetcast.services.messages import list_messages, show_message
 from fleetcast.services.single_sends import SingleSend, send_message
 from fleetcast.services.suppressions import add_suppression
@@ -192,3 +193,55 @@ async def test_it_is_sent_by_the_devices_lead_and_stands_in_the_persons_list(fle
         assert lead == await connection.fetchval("SELECT id FROM leads WHERE phone = $1", phone(1))
     listed = await list_messages(fleet.runtime, fleet.workspace.id, recipient=phone(1))
     assert [m.campaign_id for m in listed.messages] == [None, campaign]
+
+
+async def test_a_device_that_may_only_answer_answers_who_wrote_lately_and_keeps_all_else(fleet: Fleet) -> None:
+    device = await fleet.device()
+    await fleet.leads(device, people(3))
+    async with SimulatorControl(fleet.runtime.simulator_socket) as control:
+        for n in (1, 2):
+            await control.reply(device.id, phone(n), "When do you open?")
+            await until(lambda n=n: heard(fleet, n))  # type: ignore[misc]
+            if n == 1:
+                async with fleet.runtime.db.connection() as connection:
+                    await connection.execute("UPDATE inbox SET occurred_at = occurred_at - interval '25 hours'")
+        await control.restrict(device.id, 3600, answers=True)
+        campaign = await launched(fleet)
+        stranger, late, answer = (
+            await send(fleet, device, 0),
+            await send(fleet, device, 1),
+            await send(fleet, device, 2),
+        )
+        await becomes(fleet, answer, MessageStatus.SENT)
+        assert {(await now(fleet, m)).status for m in (stranger, late)} == {MessageStatus.PENDING}
+        assert await fleet.count(campaign, "sent") == 0
+        assert (await fleet.judge()).accepted == 1
+        await control.bring_back(device.id)
+        await until(lambda: fleet.has_finished(campaign))
+        for message in (stranger, late):
+            await becomes(fleet, message, MessageStatus.SENT)
+    await all_promises_hold(fleet)
+
+
+async def heard(fleet: Fleet, n: int) -> bool:
+    async with fleet.runtime.db.connection() as connection:
+        return bool(await connection.fetchval("SELECT count(*) FROM inbox WHERE sender = $1", phone(n)))
+
+
+async def test_a_device_that_is_restricted_altogether_keeps_answers_as_well(fleet: Fleet) -> None:
+    device = await fleet.device()
+    async with SimulatorControl(fleet.runtime.simulator_socket) as control:
+        await control.reply(device.id, phone(1), "Hello?")
+        await until(lambda: heard(fleet, 1))
+        await control.restrict(device.id, 3600)
+
+        async def is_restricted() -> bool:
+            found = await find_device(fleet.runtime, fleet.workspace.id, device.name)
+            return found.state is DeviceState.RESTRICTED and not found.may_answer
+
+        await until(is_restricted)
+        answer = await send(fleet, device, 1)
+        await control.bring_back(device.id)
+        await becomes(fleet, answer, MessageStatus.SENT)
+        assert (await now(fleet, answer)).attempts == 1, "nobody tried while it could not leave"
+    await all_promises_hold(fleet)

@@ -158,6 +158,13 @@ DAMAGES = [
         "UPDATE message_attempts SET started_at = started_at - interval '1 hour' WHERE message_id = m8",
     ),
     damage(
+        "linked devices have one open attempt a person",
+        "are open at once for",
+        "UPDATE devices SET transport = 'linked'",
+        "UPDATE broadcast_messages SET status = 'in_doubt', in_doubt_since = fleetcast_now(), "
+        "recipient = (SELECT recipient FROM broadcast_messages WHERE id = m8) WHERE id = m0",
+    ),
+    damage(
         "epochs never fall",
         "message m2",
         "UPDATE shards SET epoch = 9",

@@ -102,6 +102,9 @@ class Rig(Protocol):
     async def state(self, device: DeviceId, state: DeviceState) -> None:
         """The provider changes the device's state."""
 
+    async def begins_nothing_new(self, device: DeviceId) -> None:
+        """The provider restricts the device: it may answer people who wrote, and nothing else."""
+
     async def takes(self, code: Code) -> bool:
         """A phone takes a code that a device shows; whether it is linked now."""
 
@@ -258,7 +261,8 @@ class TransportContract:
             await rig.next_send(device.id, does)
             with pytest.raises(SendError) as caught:
                 await rig.transport.send(outbound(device, reference), BOUND)
-            await rig.transport.send(outbound(device, rig.reference()), BOUND)  # the session outlives a refusal
+            answer = outbound(device, rig.reference())._replace(is_answer=True)  # such may pass after any refusal
+            await rig.transport.send(answer, BOUND)  # the session outlives it
         error = caught.value
         assert type(error) is expected
         assert (error.outcome, error.reason) == (outcome, reason)
@@ -342,6 +346,19 @@ class TransportContract:
             assert (change.until is not None) == (state is DeviceState.RESTRICTED)
             with pytest.raises(DeviceRefused):
                 await rig.transport.send(outbound(device, rig.reference()), BOUND)
+
+    async def test_a_device_that_says_it_may_answer_lets_answers_pass_and_nothing_else(self, rig: Rig) -> None:
+        async with reading(rig.transport) as reader:
+            device = await online(rig, reader)
+            await rig.begins_nothing_new(device.id)
+            change = await reader.state(device.id, DeviceState.RESTRICTED)
+            assert change.may_answer
+            assert change.until is not None
+            with pytest.raises(DeviceRefused):
+                await rig.transport.send(outbound(device, rig.reference()), BOUND)
+            reference = rig.reference()
+            await rig.transport.send(outbound(device, reference)._replace(is_answer=True), BOUND)
+        assert await rig.taken(reference) == 1
 
     async def test_an_offline_device_sends_nothing_until_it_is_back(self, rig: Rig) -> None:
         async with reading(rig.transport) as reader:

@@ -19,7 +19,13 @@ def test_every_state_and_reason_has_a_word() -> None:
     assert set(words.DEVICE) == {*DeviceState, "paused"}
     assert set(words.CAMPAIGN) == set(CampaignStatus)
     assert set(words.REASON) == set(Reason)
-    put_off = {Reason.RATE_LIMITED, Reason.DISCONNECTED, Reason.TRANSPORT_TROUBLE, Reason.RELEASED}
+    put_off = {
+        Reason.RATE_LIMITED,
+        Reason.DISCONNECTED,
+        Reason.TRANSPORT_TROUBLE,
+        Reason.RELEASED,
+        Reason.PERSON_IN_DOUBT,
+    }
     doubtful = {Reason.NO_ANSWER, Reason.SENDER_LOST}
     assert set(AGAIN) == set(Reason) - put_off - doubtful, "whether a retry makes sense, of what failed or was skipped"
 

@@ -34,6 +34,9 @@ class Device(BaseModel):
     state_since: datetime
     restricted_until: datetime | None
     is_ready: bool = Field(description="Online and not paused: it may be given work.")
+    may_answer: bool = Field(
+        description="Ready; or WhatsApp restricts it, and people who wrote to it within a day may still be answered."
+    )
     paused_at: datetime | None
     paused_by: str | None
     paused_reason: str | None

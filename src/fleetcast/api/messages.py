@@ -103,6 +103,10 @@ class MessageStory(BaseModel):
     message: Message
     attempts: list[Attempt]
     timeline: list[TimelineEntry]
+    waits_for: int | None = Field(
+        description="The message in doubt, from the same device to the same person, that holds it back until it is "
+        "settled: linked devices have at most one open attempt to a person."
+    )
 
 
 class NewMessage(BaseModel):
@@ -248,8 +252,10 @@ async def export_messages(
 async def post_message(new: NewMessage, access: Caller, runtime: Open, key: Key, response: Response) -> Message:
     """Send a message to one person, through the same queue and at the same pace as everything else.
 
-    It goes before what campaigns have in the device's queue. To a person on the suppression list it is skipped, and
-    the answer says so. With an Idempotency-Key it is sent once for as long as it is kept, whatever dies in between.
+    It goes before what campaigns have in the device's queue; first of all to somebody who wrote to the device within a
+    day, whom it may also answer while WhatsApp lets it begin nothing new (`may_answer`). To a person on the suppression
+    list it is skipped, and the answer says so. With an Idempotency-Key it is sent once for as long as it is kept,
+    whatever dies in between.
     """
     if access.device_id not in (None, new.device_id):
         raise InvalidInput("device_id", f"there is no device {new.device_id} in this workspace")
@@ -303,4 +309,5 @@ async def show_message(message_id: Id, access: Caller, runtime: Open) -> Message
         message=Message.model_validate(story.message),
         attempts=[Attempt.model_validate(a) for a in story.attempts],
         timeline=[TimelineEntry.model_validate(t) for t in story.timeline],
+        waits_for=story.waits_for,
     )

@@ -113,6 +113,8 @@ def show(
         say(f"Campaign {m.campaign_id}: {m.campaign}")
     if m.expires_at is not None and m.status.is_open:
         say(f"Not before {local_time(m.not_before, where.time_zone)}, ends {local_time(m.expires_at, where.time_zone)}")
+    if story.waits_for is not None:
+        say(f"It waits until it is known whether message {story.waits_for}, to the same person, arrived")
     table(("time", "what", ""), [(local_time(t.at, where.time_zone), t.what, t.detail) for t in story.timeline])
 
 

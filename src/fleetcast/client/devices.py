@@ -23,6 +23,8 @@ class Device:
     restricted_until: datetime | None
     is_ready: bool
     """Online and not paused: it may be given work."""
+    may_answer: bool
+    """Ready; or restricted by WhatsApp, and people who wrote to it within a day may still be answered."""
     paused_at: datetime | None
     paused_by: str | None
     paused_reason: str | None

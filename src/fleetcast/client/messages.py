@@ -76,6 +76,8 @@ class MessageStory:
     message: Message
     attempts: tuple[Attempt, ...]
     timeline: tuple[TimelineEntry, ...]
+    waits_for: int | None
+    """The message in doubt, from the same device to the same person, that holds it back until it is settled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,11 @@ class TransportKind(StrEnum):
     CLOUD = "cloud"
 
 
+NAMELESS = TransportKind.LINKED
+"""Its receipts carry no reference of ours: of two open attempts to one person nobody could tell which one arrived, so a
+device of this kind has at most one."""
+
+
 def shard_for(device_id: int, shards: int = SHARD_COUNT) -> int:
     """The shard a new device is given: plain round robin, so that shards stay even."""
     return device_id % shards

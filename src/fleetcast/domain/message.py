@@ -4,6 +4,7 @@ This module is the source; the figure in `docs/message-lifecycle.md` and the tri
 against it. It is separate from everything that moves a message because everything that does must agree on it.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -107,6 +108,8 @@ class Reason(StrEnum):
     TRANSPORT_TROUBLE = "transport_trouble"
     RELEASED = "released"
     """Claimed, but too late for the first byte; certainly not sent."""
+    PERSON_IN_DOUBT = "person_in_doubt"
+    """Whether the device's last message to this person arrived is not known yet; the next waits until it is."""
     # in doubt
     NO_ANSWER = "no_answer"
     SENDER_LOST = "sender_lost"
@@ -134,6 +137,9 @@ class Resolution(StrEnum):
 
 PRIORITY_REPLY, PRIORITY_SINGLE, PRIORITY_SEQUENCE, PRIORITY_CAMPAIGN = 0, 1, 2, 3
 """Order within a device's window; the lower goes first."""
+ANSWER_WITHIN = timedelta(hours=24)
+"""How long after somebody wrote a message to them is an answer. So long is Meta's customer service window, in which a
+business may write freely: developers.facebook.com/docs/whatsapp/cloud-api/guides/send-messages."""
 
 MAX_ATTEMPTS = 4
 MAX_CRASHES = 3

@@ -139,6 +139,7 @@ class Attempts:
                 reference(self._install, claimed),
                 text,
                 prepared.media,
+                claimed.is_answer,
             )
             try:
                 accepted = await transport.send(outbound, self._send_seconds)

@@ -21,6 +21,9 @@ from fleetcast.store.transitions import OtherResult, SentResult
 
 log = structlog.get_logger()
 
+Mark = tuple[int, int]
+"""How many results of each kind there were: those that a transport accepted, and all others."""
+
 BATCH = 500
 WORTHWHILE = 128
 """Results that are committed at once; what comes meanwhile makes the next batch."""
@@ -41,9 +44,12 @@ class Results:
         self._ready = asyncio.Event()
         self.stuck = False
         """The database does not take results now: claim nothing."""
-        self.taken = 0
-        """Results so far; the last of them is committed when `committed` has come so far."""
+        self._taken: Mark = (0, 0)
+        self._done: Mark = (0, 0)
+        self._moved = asyncio.Event()
+        """Set for a moment whenever results are done."""
         self.committed = 0
+        """Results that the database has."""
         self.commits = 0
         """Group commits that took them."""
         self.resumed = 0
@@ -54,14 +60,35 @@ class Results:
 
     def put(self, ended: Ended, device: int, *, paced: bool) -> None:
         """Add a result; `paced`: the device's last send is worth a write."""
-        self.taken += 1
         if paced:
             self._paced.add(device)
+        sent, other = self._taken
         if isinstance(ended.result, SentResult):
             self._sent.append(ended.result)
+            self._taken = sent + 1, other
         else:
             self._other.append(ended.result)
+            self._taken = sent, other + 1
         self._ready.set()
+
+    @property
+    def taken(self) -> Mark:
+        """All results so far."""
+        return self._taken
+
+    def has(self, mark: Mark) -> bool:
+        """Whether all results up to there are committed, or given up."""
+        return self._done[0] >= mark[0] and self._done[1] >= mark[1]
+
+    async def settled(self, mark: Mark) -> None:
+        """Wait until all results up to there are committed, or given up."""
+        while not self.has(mark):
+            await self._moved.wait()
+
+    def _did(self, sent: int, other: int) -> None:
+        self._done = self._done[0] + sent, self._done[1] + other
+        self._moved.set()
+        self._moved.clear()
 
     async def run(self, stop: asyncio.Event, beat: Beat) -> None:
         """Commit until stopped, then commit or spool the rest."""
@@ -107,6 +134,7 @@ class Results:
             del self._sent[: len(sent)]
             self.committed += len(sent)
             self.commits += 1
+            self._did(len(sent), 0)
             if matched < len(sent):
                 log.info("late results kept as evidence", results=len(sent) - matched)
         if other:
@@ -118,11 +146,14 @@ class Results:
             del self._other[: len(other)]
             self.committed += len(other)
             self.commits += 1
+            self._did(0, len(other))
         if not len(self):
             self._paced.difference_update(paced)
 
     def _give_up(self) -> None:
         if self._sent:
             self._spool.add(self._sent)
+        given_up = len(self._sent), len(self._other)
         self._sent.clear()
         self._other.clear()
+        self._did(*given_up)

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 import structlog
 
 from fleetcast import failpoints
-from fleetcast.domain.device import TransportKind
+from fleetcast.domain.device import NAMELESS, TransportKind
 from fleetcast.domain.identifiers import DeviceId, Phone
 from fleetcast.domain.pacing import Pace
 from fleetcast.engine.lanes import Lane, Lanes
@@ -53,6 +53,10 @@ class Roster:
         """Where the device's messages go; None when it is no longer ours."""
         kind = self._kind_of.get(lane.id)
         return None if kind is None else self._transports[kind]
+
+    def is_nameless(self, lane: Lane) -> bool:
+        """Whether a device of ours may have one open attempt to a person at most."""
+        return self._kind_of.get(lane.id) is NAMELESS
 
     async def adopt(self, gained: set[int]) -> bool:
         """A new owner first learns what an earlier one left: open attempts, and each device's last send.
@@ -123,7 +127,7 @@ class Roster:
                 continue
             ended = now - row.rested if row.rested is not None else float("-inf")
             pace = Pace(row.min_delay, row.max_delay)
-            lane = self.lanes.open(row.id, row.shard, pace, ended=ended, ready=row.is_ready, now=now)
+            lane = self.lanes.open(row.id, row.shard, pace, ended=ended, ready=row.may_answer, now=now)
             if row.id in blocked:
                 self.lanes.block(lane)
             if row.id in self._kind_of and self._ways.get(row.id) != row.way:

@@ -24,7 +24,7 @@ from fleetcast.engine.lanes import Lane, Lanes, Start
 from fleetcast.engine.leases import Leases
 from fleetcast.engine.pairings import Pairings
 from fleetcast.engine.presence import process_name
-from fleetcast.engine.results import Results
+from fleetcast.engine.results import Mark, Results
 from fleetcast.engine.roster import Roster
 from fleetcast.engine.spool import Spool
 from fleetcast.engine.supervisor import Beat
@@ -71,8 +71,8 @@ class Sender:
         self.roster = Roster(runtime.db, self._lanes, transports, spool)
         self.intake = Intake(runtime, self.roster, self.leases, self._hints)
         self.pairings = Pairings(runtime, self.roster, transports)
-        self._last_result: dict[int, int] = {}
-        """Shard that is being given back → how many results there were when its last attempt had ended."""
+        self._last_result: dict[int, Mark] = {}
+        """Shard that is being given back → the results that there were when its last attempt had ended."""
         self._due = self.roster.due
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
@@ -113,7 +113,7 @@ class Sender:
         """Whether a device of this leaving shard has an attempt under way, or its result is not committed."""
         if self.roster.is_busy(shard):
             return True
-        return self.results.committed < self._last_result.setdefault(shard, self.results.taken)
+        return not self.results.has(self._last_result.setdefault(shard, self.results.taken))
 
     async def lost(self, shards: set[int]) -> None:
         """Let the devices of these shards go."""
@@ -194,6 +194,19 @@ class Sender:
         self._counters.claims_refused += len(lane_of)
         for lane in lane_of.values():  # a stale or wrong hint, a pause, a stop word, a fence: the guard said no
             self._lanes.refused(lane)
+        if held := [message for message, lane in lane_of.items() if self.roster.is_nameless(lane)]:
+            await self._make_room(line, held)
+
+    async def _make_room(self, line: Line, refused: list[int]) -> None:
+        """Of what the guard refused, rows whose person has a message in doubt leave their window to others."""
+
+        async def give_back(connection: Connection) -> int:
+            return await transitions.requeue_held(connection, refused)
+
+        try:
+            await line.run(give_back)
+        except Unavailable as error:  # refused again after the next look
+            log.warning("rows that are held back stay in their windows", error=str(error))
 
     async def _recover_claims(self, line: Line) -> bool:
         """Claims that may have been committed although no answer came: nothing of them left, so they are given back."""
@@ -238,12 +251,15 @@ class Sender:
             ended = await self._attempts.run(transport, row, received_at)
         except asyncio.CancelledError:  # the process must end: the answer may still come, but not to us
             ended = self._attempts.unanswered(row, received_at)
-        self._lanes.finished(lane, asyncio.get_running_loop().time())
+        over = asyncio.get_running_loop().time()
         self.results.put(ended, lane.id, paced=lane.pace.max_delay > 0)
-        self._due.set()
-        if ended.session_lost:
-            self.session_lost(lane.id)
         try:
+            if isinstance(ended.result, OtherResult) and ended.result.after is MessageStatus.IN_DOUBT:
+                await self.results.settled(self.results.taken)  # the next claim's guard has to see the doubt
+            self._lanes.finished(lane, over)
+            self._due.set()
+            if ended.session_lost:
+                self.session_lost(lane.id)
             if ended.suppress:
                 await self._suppress(WorkspaceId(row.workspace), Phone(row.recipient))
         finally:

@@ -276,21 +276,32 @@ async def remove_device(runtime: Runtime, workspace_id: WorkspaceId, device_id: 
 
 
 async def set_state(
-    runtime: Runtime, device_id: DeviceId, state: DeviceState, reason: str, until: datetime | None = None
+    runtime: Runtime,
+    device_id: DeviceId,
+    state: DeviceState,
+    reason: str,
+    until: datetime | None = None,
+    *,
+    may_answer: bool = False,
 ) -> bool:
     """Write what the transport reports of a connection. Returns whether anything changed.
 
     Phone, JID and LID are never touched, and neither is a person's pause. A device that cannot send gives its queued
-    rows back in the same transaction. `until` bounds a restriction and is dropped with any other state.
+    rows back in the same transaction. `until` bounds a restriction, during which it `may_answer` or not; both are
+    dropped with any other state.
     """
-    until = until if state is DeviceState.RESTRICTED else None
+    is_restricted = state is DeviceState.RESTRICTED
+    until = until if is_restricted else None
     async with runtime.db.transaction() as connection:
-        ready = await devices.write_state(connection, device_id, state, reason, until)
-        if ready is None:
+        now = await devices.write_state(
+            connection, device_id, state, reason, until, answers=is_restricted and may_answer
+        )
+        if now is None:
             return False
+        ready, answers = now
         if not ready:
             await transitions.requeue_device(connection, device_id)
     await runtime.nudges.devices(device_id)
-    if ready:
+    if answers:
         await runtime.nudges.work([device_id])
     return True

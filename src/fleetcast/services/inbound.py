@@ -66,11 +66,12 @@ async def _states(runtime: Runtime, changes: Sequence[StateChange]) -> None:
     newest = {e.device: e for e in changes if not e.replaced}  # the session that took over tells the state
     if not newest:
         return
+    told = [(e.device, e.state, e.reason, e.until, e.may_answer) for e in newest.values()]
     async with runtime.db.connection() as connection:
-        news = await devices.differing(connection, [(e.device, e.state, e.reason, e.until) for e in newest.values()])
+        news = await devices.differing(connection, told)
     for device in news:
         event = newest[device]
-        await set_state(runtime, event.device, event.state, event.reason, event.until)
+        await set_state(runtime, event.device, event.state, event.reason, event.until, may_answer=event.may_answer)
 
 
 def _echo(echo: OwnEcho) -> Kept:

@@ -8,7 +8,7 @@ from fleetcast.domain.identifiers import CampaignId, DeviceId, MessageId, Phone,
 from fleetcast.domain.message import MessageStatus, Reason
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.store import messages
+from fleetcast.store import doubt, messages
 from fleetcast.store.messages import AttemptRow, EvidenceRow, MessageRow, Wanted
 
 __all__ = [
@@ -70,6 +70,8 @@ class Story:
     message: MessageRow
     attempts: list[AttemptRow]
     timeline: list[TimelineEntry]
+    waits_for: MessageId | None
+    """The message in doubt that holds it back: the same device sent it to the same person."""
 
 
 async def list_messages(
@@ -147,7 +149,9 @@ async def show_message(
             raise NotFound(f"There is no message {message_id} in this workspace.")
         attempts = await messages.attempts(connection, workspace_id, message_id)
         evidence = await messages.evidence(connection, workspace_id, message_id)
-    return Story(message, attempts, timeline(message, attempts, evidence))
+        waits = message.status in (MessageStatus.PENDING, MessageStatus.QUEUED)
+        waits_for = await doubt.holding(connection, message_id) if waits else None
+    return Story(message, attempts, timeline(message, attempts, evidence), waits_for)
 
 
 def timeline(message: MessageRow, attempts: list[AttemptRow], evidence: list[EvidenceRow]) -> list[TimelineEntry]:

@@ -36,6 +36,8 @@ class Device:
     shard_id: ShardId
     is_ready: bool
     """Online, not paused, not removed: may be given work."""
+    may_answer: bool
+    """Ready; or restricted, and people who wrote may still be answered."""
     last_send_at: datetime | None
     created_at: datetime
 
@@ -43,7 +45,7 @@ class Device:
 # A `real` through text keeps 0.1 a 0.1.
 COLUMNS = """id, workspace_id, name, transport, state::text, state_reason, state_since, restricted_until, paused_at,
   paused_by, paused_reason, min_delay::text::float8 AS min_delay, max_delay::text::float8 AS max_delay,
-  region, phone, jid, lid, shard_id, is_ready, last_send_at, created_at"""
+  region, phone, jid, lid, shard_id, is_ready, may_answer, last_send_at, created_at"""
 
 
 def device(row: Row) -> Device:
@@ -68,6 +70,7 @@ def device(row: Row) -> Device:
         lid=row["lid"],
         shard_id=ShardId(row["shard_id"]),
         is_ready=row["is_ready"],
+        may_answer=row["may_answer"],
         last_send_at=row["last_send_at"],
         created_at=row["created_at"],
     )
@@ -245,52 +248,63 @@ async def names_of(
 
 
 async def differing(
-    connection: Connection, states: Sequence[tuple[DeviceId, DeviceState, str, datetime | None]]
+    connection: Connection, states: Sequence[tuple[DeviceId, DeviceState, str, datetime | None, bool]]
 ) -> list[DeviceId]:
-    """Those of these devices whose state, reason or end of a restriction is another than this one, in the order given.
+    """Those of these devices whose state, reason, end of a restriction or leave to answer in it is another than this
+    one, in the order given.
 
-    An end that belongs to no restriction is never stored and so does not count.
+    An end or a leave that belongs to no restriction is never stored and so does not count.
     """
     rows = await connection.fetch(
         """
-        SELECT u.id FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[])
-          WITH ORDINALITY AS u (id, state, reason, until, place) JOIN devices d ON d.id = u.id
+        SELECT u.id FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[])
+          WITH ORDINALITY AS u (id, state, reason, until, answers, place) JOIN devices d ON d.id = u.id
         WHERE d.deleted_at IS NULL AND d.pairing_until IS NULL AND d.logout_ordered_at IS NULL
-          AND (d.state::text, d.state_reason, d.restricted_until) IS DISTINCT FROM
-          (u.state, u.reason, CASE WHEN u.state = 'restricted' THEN u.until END)
+          AND (d.state::text, d.state_reason, d.restricted_until, d.answers) IS DISTINCT FROM
+          (u.state, u.reason, CASE WHEN u.state = 'restricted' THEN u.until END, u.state = 'restricted' AND u.answers)
         ORDER BY u.place""",
         [s[0] for s in states],
         [s[1].value for s in states],
         [s[2] for s in states],
         [s[3] for s in states],
+        [s[4] for s in states],
     )
     return [DeviceId(row["id"]) for row in rows]
 
 
 async def write_state(
-    connection: Connection, device_id: DeviceId, state: DeviceState, reason: str, until: datetime | None
-) -> bool | None:
-    """Write the connection's state and nothing else. Returns whether the device is ready now, None if nothing changed.
+    connection: Connection,
+    device_id: DeviceId,
+    state: DeviceState,
+    reason: str,
+    until: datetime | None,
+    *,
+    answers: bool,
+) -> tuple[bool, bool] | None:
+    """Write the connection's state and nothing else. Returns whether the device is ready now, and whether it may answer
+    at least; None if nothing changed.
 
     Identity and pause stay as they are; `state_since` moves only with the state itself. A removed device is left alone,
     and one that is just being linked or unlinked: what is reported then is of a session that is over.
     """
-    ready: bool | None = await connection.fetchval(
+    row = await connection.fetchrow(
         """
         UPDATE devices SET
           state = $2::text::device_state,
           state_reason = $3,
           restricted_until = $4,
+          answers = $5,
           state_since = CASE WHEN state = $2::text::device_state THEN state_since ELSE fleetcast_now() END
         WHERE id = $1 AND deleted_at IS NULL AND pairing_until IS NULL AND logout_ordered_at IS NULL
-          AND (state::text, state_reason, restricted_until) IS DISTINCT FROM ($2, $3, $4)
-        RETURNING is_ready""",
+          AND (state::text, state_reason, restricted_until, answers) IS DISTINCT FROM ($2, $3, $4, $5)
+        RETURNING is_ready, may_answer""",
         device_id,
         state.value,
         reason,
         until,
+        answers,
     )
-    return ready
+    return None if row is None else (row["is_ready"], row["may_answer"])
 
 
 async def write_pause(connection: Connection, device_id: DeviceId, paused_by: str | None, reason: str | None) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleetcast.domain.identifiers import CampaignId, WorkspaceId
+from fleetcast.domain.identifiers import CampaignId, MessageId, WorkspaceId
 from fleetcast.domain.message import MessageStatus
 from fleetcast.store.connection import Connection
+from fleetcast.store.transition_statements import HELD
 
 IN_DOUBT = """
 SELECT b.id, b.attempts, b.crashes, a.reference, d.transport,
@@ -29,6 +30,11 @@ JOIN broadcast_messages b ON b.in_doubt_since IS NOT NULL AND b.status = 'in_dou
   AND b.recipient = u.sender
 JOIN message_attempts a ON a.message_id = b.id AND a.attempt = b.attempts AND a.started_at < u.at + interval '5 seconds'
 GROUP BY u.device_id, u.provider_id HAVING count(DISTINCT b.id) = 1"""
+
+HOLDING = f"""
+SELECT min(o.id) FROM broadcast_messages b JOIN devices d ON d.id = b.device_id
+JOIN broadcast_messages o ON o.in_doubt_since IS NOT NULL AND o.device_id = b.device_id AND o.recipient = b.recipient
+WHERE b.id = $1 AND {HELD.format(m="b")}"""
 
 CAMPAIGNS_OF = """
 SELECT DISTINCT campaign_id FROM broadcast_messages
@@ -83,6 +89,12 @@ async def confirmed_by(
     columns = [list(column) for column in zip(*receipts, strict=True)]
     rows = await connection.fetch(CONFIRMED_BY, *columns)
     return {(r["device_id"], r["provider_id"]): (r["id"], r["attempt"]) for r in rows}
+
+
+async def holding(connection: Connection, message: MessageId) -> MessageId | None:
+    """The message in doubt for which this one waits, if it does."""
+    found: int | None = await connection.fetchval(HOLDING, message)
+    return None if found is None else MessageId(found)
 
 
 async def lock(connection: Connection, messages: Sequence[int]) -> None:

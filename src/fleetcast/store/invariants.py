@@ -6,6 +6,7 @@ database. Separate from the guards (triggers, keys, guarded statements) on purpo
 
 from dataclasses import dataclass
 
+from fleetcast.domain.device import NAMELESS
 from fleetcast.store import sequence_invariants as of_sequences
 from fleetcast.store.connection import Connection
 
@@ -139,6 +140,13 @@ SELECT format('device %s, message %s', device_id, message_id) AS subject,
 FROM follow
 WHERE before = 'infinity' OR started_at < before + make_interval(secs => greatest(drawn_gap_ms - 1, 0) / 1000.0)"""
 
+_ONE_OPEN = f"""
+SELECT 'messages ' || string_agg(b.id::text, ', ' ORDER BY b.id) AS subject,
+  format('are open at once for %s on device %s', b.recipient, b.device_id) AS what
+FROM broadcast_messages b JOIN devices d ON d.id = b.device_id AND d.transport = '{NAMELESS}'
+WHERE b.is_open AND b.status IN ('sending', 'in_doubt')
+GROUP BY b.device_id, b.recipient HAVING count(*) > 1"""
+
 # 7.
 _EPOCHS = """
 WITH attempt AS (
@@ -241,6 +249,7 @@ CHECKS = (
     Check(4, "nothing crosses workspaces", _TENANT),
     Check(5, "nobody is written to after a stop", _SUPPRESSED),
     Check(6, "attempts of a device keep their gaps", _PACE),
+    Check(6, "linked devices have one open attempt a person", _ONE_OPEN),
     Check(7, "epochs never fall", _EPOCHS),
     Check(7, "no epoch is ahead of its shard", _FUTURE_EPOCH),
     Check(8, "ends and deliveries are dated", _ENDS),

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from fleetcast.store.connection import Connection
+from fleetcast.store.transition_statements import ANSWERS_ONLY
 
 ACQUIRE = """
 UPDATE shards SET owner = $1, epoch = epoch + 1, expires_at = fleetcast_now() + $2::interval
@@ -62,7 +63,7 @@ SELECT id FROM shards WHERE (owner IS NULL AND epoch > 0 OR owner IS NOT NULL)
   AND expires_at < fleetcast_now() - $1::interval ORDER BY id"""
 
 _LANE = """
-SELECT d.id, d.shard_id, d.transport, d.phone, d.min_delay, d.max_delay, d.is_ready,
+SELECT d.id, d.shard_id, d.transport, d.phone, d.min_delay, d.max_delay, d.may_answer,
   d.state NOT IN ('unpaired', 'pairing', 'logged_out', 'banned') AND d.deleted_at IS NULL AS wants_session,
   extract(epoch FROM greatest(fleetcast_now(), d.last_send_at) - d.last_send_at)::float8 AS rested,
   (SELECT extract(epoch FROM p.changed_at)::float8 FROM device_proxies p WHERE p.device_id = d.id) AS way
@@ -95,7 +96,7 @@ _FRONT = """
      WHERE c.workspace_id = d.workspace_id AND c.status = 'running')) f"""
 QUEUED = f"""
 SELECT d.id AS device_id, q.id, coalesce(q.campaign_id, -q.sequence_id, 0) AS turn
-FROM unnest($1::bigint[]) AS asked (device_id) JOIN devices d ON d.id = asked.device_id AND d.is_ready
+FROM unnest($1::bigint[]) AS asked (device_id) JOIN devices d ON d.id = asked.device_id AND d.may_answer
 CROSS JOIN LATERAL ({_FRONT} WHERE f.status = 'queued') q"""
 
 # What the dispatcher sees of a device: rows in its window, and whether any wait that are due; urgent are those without
@@ -111,9 +112,10 @@ CROSS JOIN LATERAL (
     count(*) FILTER (WHERE q.status IN ('queued', 'sending') AND q.campaign_id IS NULL) AS urgent_in_window,
     count(*) FILTER (WHERE q.status = 'pending' AND q.campaign_id IS NULL AND q.not_before <= (SELECT fleetcast_now())
       AND (q.expires_at IS NULL OR q.expires_at > (SELECT fleetcast_now()))) AS urgent_due,
-    count(*) FILTER (WHERE q.status = 'pending' AND q.not_before <= (SELECT fleetcast_now())) AS due
+    count(*) FILTER (WHERE q.status = 'pending' AND q.not_before <= (SELECT fleetcast_now())
+      AND NOT ({ANSWERS_ONLY.format(m="q")})) AS due
   FROM ({_FRONT}) q) q
-WHERE d.is_ready AND q.due > 0"""
+WHERE d.may_answer AND q.due > 0"""
 
 PACES = """
 SELECT id, min_delay, max_delay FROM campaigns WHERE id = ANY ($1::bigint[]) UNION ALL
@@ -131,7 +133,8 @@ class LaneRow(NamedTuple):
     phone: str | None
     min_delay: float
     max_delay: float
-    is_ready: bool
+    may_answer: bool
+    """Whether it may be given anything; what it may be given, the guards know."""
     wants_session: bool
     rested: float | None
     way: float | None = None

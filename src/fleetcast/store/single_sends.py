@@ -8,13 +8,15 @@ order one person's messages lie side by side in the index that every message has
 from datetime import timedelta
 
 from fleetcast.domain.identifiers import ContentId, DeviceId, MessageId, Phone, WorkspaceId
-from fleetcast.domain.message import PRIORITY_SINGLE
+from fleetcast.domain.message import ANSWER_WITHIN, PRIORITY_REPLY, PRIORITY_SINGLE
 from fleetcast.store.connection import Connection
 
 _INSERT = f"""
 INSERT INTO broadcast_messages (workspace_id, device_id, lead_id, content_id, not_before, expires_at, created_at,
   shard_id, priority, shared, recipient, dedupe_key, variables)
-SELECT d.workspace_id, d.id, l.id, $4, clock.now, clock.now + $5::interval, clock.now, d.shard_id, {PRIORITY_SINGLE},
+SELECT d.workspace_id, d.id, l.id, $4, clock.now, clock.now + $5::interval, clock.now, d.shard_id,
+  CASE WHEN EXISTS (SELECT 1 FROM inbox i WHERE i.workspace_id = d.workspace_id AND i.sender = $3 AND i.device_id = d.id
+    AND i.kind = 'reply' AND i.occurred_at > clock.now - $7::interval) THEN {PRIORITY_REPLY} ELSE {PRIORITY_SINGLE} END,
   coalesce(l.shared, false), $3, $6, '{{}}'
 FROM (SELECT fleetcast_now() AS now) clock, devices d LEFT JOIN leads l ON l.device_id = d.id AND l.phone = $3
 WHERE d.workspace_id = $1 AND d.id = $2 AND d.deleted_at IS NULL
@@ -36,12 +38,13 @@ async def insert(
     expires_after: timedelta,
     key: str,
 ) -> MessageId | None:
-    """A message that is due at once, of the device's lead with that phone if there is one.
+    """A message that is due at once, of the device's lead with that phone if there is one. To somebody who wrote to the
+    device lately it is an answer: it goes first, and also while WhatsApp lets the device begin nothing new.
 
     None when the key is taken, or the device is not there (any more).
     """
     made: int | None = await connection.fetchval(
-        _INSERT, workspace_id, device_id, recipient, content_id, expires_after, key
+        _INSERT, workspace_id, device_id, recipient, content_id, expires_after, key, ANSWER_WITHIN
     )
     return None if made is None else MessageId(made)
 

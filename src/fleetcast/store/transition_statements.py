@@ -10,6 +10,8 @@ Rows that another statement may want at the same time are locked in the order of
 in the midst of claims and results must wait for them and not they for it as well.
 """
 
+from fleetcast.domain.device import NAMELESS
+from fleetcast.domain.message import PRIORITY_REPLY, Reason
 from fleetcast.store.leads import LEAD_VARIABLES_SQL
 
 CLOCK = "clock AS MATERIALIZED (SELECT fleetcast_now() AS now)"
@@ -49,8 +51,19 @@ SENT_ON = (
 """Whether the sequence of a message, if it has one, is active and its person still in it; asked at T1 and again at T2.
 `{m}`: alias of the message."""
 
+ANSWERS_ONLY = f"NOT d.is_ready AND {{m}}.priority > {PRIORITY_REPLY}"
+"""What a device that may only answer keeps waiting. `{m}`: alias of the message, beside its device `d`."""
+
+HELD = (
+    f"d.transport = '{NAMELESS}' AND EXISTS (SELECT 1 FROM broadcast_messages o "
+    "WHERE o.in_doubt_since IS NOT NULL AND o.device_id = {m}.device_id AND o.recipient = {m}.recipient)"
+)
+"""What waits until it is known whether the device's last message to the same person arrived; asked at T1 and again at
+T2. `{m}`: alias of the message, beside its device `d`."""
+
 _DUE = f"""p.is_open AND p.status = 'pending' AND p.not_before <= clock.now
       AND (p.expires_at IS NULL OR p.expires_at > clock.now) AND {NOT_SUPPRESSED.format(m="p")}
+      AND NOT ({ANSWERS_ONLY.format(m="p")}) AND NOT ({HELD.format(m="p")})
       ORDER BY p.priority, p.not_before, p.id LIMIT need.room"""
 
 # T1. For each device at most `room` due rows: those without a campaign and, turn by turn, those of each running one.
@@ -60,8 +73,8 @@ WITH {CLOCK},
 pick AS MATERIALIZED (
   SELECT m.id, m.tid FROM clock, unnest($1::bigint[], $2::int[]) AS need (device_id, room)
   CROSS JOIN LATERAL (
-    SELECT d.id, d.workspace_id FROM devices d JOIN shards s ON s.id = d.shard_id
-    WHERE d.id = need.device_id AND d.is_ready AND s.owner IS NOT NULL AND s.expires_at > clock.now OFFSET 0) d
+    SELECT d.id, d.workspace_id, d.is_ready, d.transport FROM devices d JOIN shards s ON s.id = d.shard_id
+    WHERE d.id = need.device_id AND d.may_answer AND s.owner IS NOT NULL AND s.expires_at > clock.now OFFSET 0) d
   CROSS JOIN LATERAL (
     SELECT z.id, z.tid FROM (
       (SELECT p.id, p.tid, p.priority, row_number() OVER () AS turn FROM (
@@ -72,7 +85,7 @@ pick AS MATERIALIZED (
         SELECT p.id, p.tid, p.priority, row_number() OVER () AS turn FROM (
           SELECT p.id, p.ctid AS tid, p.priority FROM broadcast_messages p
           WHERE p.device_id = d.id AND p.campaign_id = c.id AND {_DUE}) p) r
-       WHERE c.workspace_id = d.workspace_id AND c.status = 'running')
+       WHERE c.workspace_id = d.workspace_id AND c.status = 'running' AND d.is_ready)
     ) z ORDER BY z.priority, z.turn, z.id LIMIT need.room) m),
 moved AS (
   UPDATE broadcast_messages b SET status = 'queued', queued_at = clock.now FROM pick, clock
@@ -103,19 +116,20 @@ moved AS (
     AND b.device_id IS NOT DISTINCT FROM u.device AND {TURN_OF.format(m="b")} IS NOT DISTINCT FROM u.campaign
     AND (b.expires_at IS NULL OR b.expires_at > clock.now)
     AND {NOT_SUPPRESSED.format(m="b")}
-    AND EXISTS (SELECT 1 FROM devices d WHERE d.id = b.device_id AND d.is_ready)
+    AND EXISTS (SELECT 1 FROM devices d WHERE d.id = b.device_id AND d.may_answer
+      AND NOT ({ANSWERS_ONLY.format(m="b")}) AND NOT ({HELD.format(m="b")}))
     AND (b.campaign_id IS NULL
       OR EXISTS (SELECT 1 FROM campaigns c WHERE c.id = b.campaign_id AND c.status = 'running'))
     AND {SENT_ON.format(m="b")}
   RETURNING b.id, b.workspace_id, b.device_id, b.campaign_id, b.attempts, b.lease_epoch, b.recipient, b.content_id,
-    b.variables, b.created_at, b.payload_sha256, u.gap),
+    b.variables, b.created_at, b.payload_sha256, b.priority = {PRIORITY_REPLY} AS is_answer, u.gap),
 attempt AS (
   INSERT INTO message_attempts (message_id, attempt, lease_epoch, sender, started_at, drawn_gap_ms, reference)
   SELECT m.id, m.attempts, m.lease_epoch, $4, clock.now, m.gap, $7 || '-' || m.id || '-' || m.attempts
   FROM moved m, clock),
 {_tally("queued", "sending")}
 SELECT m.id, m.workspace_id, m.device_id, m.attempts, m.lease_epoch, m.recipient, m.content_id, m.variables,
-  extract(epoch FROM m.created_at)::float8, m.payload_sha256, extract(epoch FROM clock.now)::float8
+  extract(epoch FROM m.created_at)::float8, m.payload_sha256, extract(epoch FROM clock.now)::float8, m.is_answer
 FROM moved m, clock"""
 
 # T3a. $1 ids, $2 attempts, $3 epochs, $4 provider ids, $5 ends of the attempts in Unix seconds, $6 payload hashes,
@@ -176,12 +190,12 @@ paced AS (
 SELECT count(*) FROM moved"""
 
 
-def _requeue(which: str) -> str:
+def _requeue(which: str, why: str = "reason") -> str:
     """T4: queued → pending, no attempt open. `which` joins and restricts `broadcast_messages b`. At most $2 rows."""
     return f"""
 WITH pick AS (SELECT b.id FROM {which} AND b.is_open AND b.status = 'queued' ORDER BY b.id LIMIT $2 FOR UPDATE OF b),
 moved AS (
-  UPDATE broadcast_messages b SET status = 'pending', queued_at = NULL FROM pick
+  UPDATE broadcast_messages b SET status = 'pending', queued_at = NULL, reason = {why} FROM pick
   WHERE b.id = pick.id AND b.status = 'queued' RETURNING b.campaign_id),
 {_tally("queued", "pending")}
 SELECT count(*) FROM moved"""
@@ -194,8 +208,15 @@ REQUEUE_CAMPAIGN = _requeue(
 REQUEUE_DEVICE = _requeue("broadcast_messages b WHERE b.device_id = $1")
 # What a T1 that was just committing left queued behind the back of a pause or a disconnect.
 REQUEUE_STRAYS = _requeue(
-    "devices d JOIN broadcast_messages b ON b.device_id = d.id WHERE NOT d.is_ready AND "
+    "devices d JOIN broadcast_messages b ON b.device_id = d.id WHERE NOT d.is_ready "
+    f"AND NOT (d.may_answer AND b.priority = {PRIORITY_REPLY}) AND "
     "greatest(d.state_since, d.paused_at) > (SELECT fleetcast_now()) - $1::interval"
+)
+# What was in the window before the message ahead of it came in doubt: it must not keep others out of the window.
+REQUEUE_HELD = _requeue(
+    "devices d JOIN broadcast_messages b ON b.device_id = d.id "
+    f"WHERE b.id = ANY ($1::bigint[]) AND {HELD.format(m='b')}",
+    f"'{Reason.PERSON_IN_DOUBT}'",
 )
 REQUEUE_SHARDS = _requeue(
     "devices d JOIN broadcast_messages b ON b.device_id = d.id WHERE d.shard_id = ANY ($1::smallint[])"

@@ -66,6 +66,8 @@ class Claimed(NamedTuple):
     """Of the first attempt, if there was one: a retry must render to the same."""
     now: float
     """Database time of the claim, in Unix seconds: to read a date takes a microsecond, to write one two."""
+    is_answer: bool
+    """To somebody who wrote lately: it goes out even while WhatsApp lets the device begin nothing new."""
 
 
 class SentResult(NamedTuple):
@@ -191,6 +193,12 @@ async def requeue_device(connection: Connection, device_id: int) -> int:
 async def requeue_strays(connection: Connection, within: timedelta) -> int:
     """T4 for rows that were being queued at the very moment at which their device stopped being ready."""
     count: int = await connection.fetchval(sql.REQUEUE_STRAYS, within, CHUNK)
+    return count
+
+
+async def requeue_held(connection: Connection, messages: Sequence[int]) -> int:
+    """T4 for those of these queued rows whose person has another message in doubt: they wait until that is settled."""
+    count: int = await connection.fetchval(sql.REQUEUE_HELD, messages, None)
     return count
 
 

@@ -50,6 +50,8 @@ class Outbound(NamedTuple):
     """Ours, of this attempt; carried to the provider where it can carry one."""
     text: str
     media: Media | None = None
+    is_answer: bool = False
+    """To somebody who wrote lately: allowed while the provider lets the device begin nothing new."""
 
 
 class Accepted(NamedTuple):
@@ -139,6 +141,8 @@ class StateChange:
     at: datetime
     reason: str = ""
     until: datetime | None = None
+    may_answer: bool = False
+    """While it is restricted: whether people who wrote may be answered."""
     replaced: bool = False
     """Another session took the device over. It is this session that ended: the device may be well in the new one."""
 

@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fleetcast.domain.device import DeviceState
 from fleetcast.domain.timeline import in_words
 from fleetcast.errors import Conflict, FleetcastError, InvalidInput, InvalidInputs
 from fleetcast.services.accounts.membership import Invitation
@@ -88,6 +89,11 @@ def when(instant: datetime, now: datetime, zone: str, *, seconds: bool = False) 
         return clock
     day = f"{local:%a} {local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
     return f"{day}, {clock}"
+
+
+def device_next(device: Device) -> str:
+    """What follows from a device's state, and what to do; empty where nothing does."""
+    return words.ANSWERS if device.state is DeviceState.RESTRICTED and device.may_answer else words.NEXT[device.state]
 
 
 def standing_line(device: Device, now: datetime, zone: str) -> str:
@@ -174,7 +180,7 @@ def _environment() -> Environment:
         campaign_bar=campaign_bar,
         fleet_bar=fleet_bar,
         device_words=words.DEVICE,
-        device_next=words.NEXT,
+        device_next=device_next,
         campaign_words=words.CAMPAIGN,
         sequence_words=words.SEQUENCE,
         enrolment_words=words.ENROLMENT,

@@ -85,11 +85,14 @@ NEXT: dict[DeviceState, str] = {
     DeviceState.CONNECTING: "What waits for it leaves as soon as it is online.",
     DeviceState.ONLINE: "",
     DeviceState.OFFLINE: "It connects again by itself; what waits for it leaves then.",
-    DeviceState.RESTRICTED: "WhatsApp lets it answer, and begin nothing new until then.",
+    DeviceState.RESTRICTED: "Nothing leaves until then.",
     DeviceState.LOGGED_OUT: "Its messages wait until it is paired again, or their time is over.",
     DeviceState.BANNED: "WhatsApp closed this number: ask for a review on its phone, or pair another phone.",
 }
 """What follows from a device's state, and what to do."""
+
+ANSWERS = "People who wrote to it within a day can be answered; everything else waits until then."
+"""What follows from a restriction that lets answers pass."""
 
 PROCESS: dict[str, tuple[str, str]] = {
     "sending": ("Sending", "run"),
@@ -193,6 +196,7 @@ REASON: dict[str, str] = {
     Reason.DISCONNECTED: "disconnected",
     Reason.TRANSPORT_TROUBLE: "transport trouble",
     Reason.RELEASED: "released in time",
+    Reason.PERSON_IN_DOUBT: "waits for the message before it",
     Reason.NO_ANSWER: "no answer",
     Reason.SENDER_LOST: "sender lost",
 }

@@ -13,13 +13,13 @@ from fleetcast.domain.device import DeviceState
 from fleetcast.domain.identifiers import DeviceId, Phone, Reference
 from fleetcast.domain.pairing import Code, CodeKind
 from fleetcast.transports.base import Accepted, DeviceHandle, Outbound
+from fleetcast.transports.errors import DeviceRefused
 from fleetcast.transports.linked.client import LinkedTransport
 from fleetcast.transports.linked.pairings import CodeTimes
 from testbed.whatsapp_web.behaviour import Ack, Treatment
 from testbed.whatsapp_web.control import Control, Refused
 from testbed.whatsapp_web.launch import Testbed
 from testbed.whatsapp_web.session_files import SessionFiles
-from tests.running import until
 from tests.transports.contract import BOUND, PERSON, Provider, Rig, TransportContract
 from tests.transports.linked.scene import Account, environment, fresh_number, kill_children
 from tests.transports.pairing_contract import PairingContract
@@ -104,16 +104,10 @@ class LinkedRig:
             return
         # The first message to a person takes longer than these tests wait for an answer.
         await self.transport.send(Outbound(device, Phone(PERSON), self.reference(), "warm-up"), BOUND)
-        if does is Provider.REFUSES_DEVICE:  # afterwards only who wrote is answered
-            await self.writes(device, PERSON, "Who is this?")
-            await until(lambda: self._has_confirmed(number))
         await self.control.treat(_TREATMENTS[does], sender=number, times=1)
 
     def _number_of(self, device: DeviceId) -> str:
         return self._companions[device].partition(":")[0]
-
-    async def _has_confirmed(self, number: str) -> bool:
-        return any(each.by.startswith(f"{number}:") for each in await self.control.confirmed(PERSON[1:]))
 
     async def sent(self) -> None:
         """After each send, whatever came of it."""
@@ -148,6 +142,11 @@ class LinkedRig:
                 await self.control.log_out(companion)
             case _:
                 await self.control.refuse_connections(False)
+
+    async def begins_nothing_new(self, device: DeviceId) -> None:
+        await self.control.treat(Treatment(error=463), sender=self._number_of(device), times=1)
+        with pytest.raises(DeviceRefused):
+            await self.transport.send(Outbound(device, PERSON, self.reference(), "Hello"), BOUND)
 
     async def takes(self, code: Code) -> bool:
         try:

@@ -38,9 +38,16 @@ def session(path: Path, text: str) -> None:
     "frame",
     [
         Send(
-            3, DEVICE, Phone("+60123456789"), "ref", "Hello\n“you” 🙂\u2028", File("ab", "image/png", "a b.png"), 12.5
+            3,
+            DEVICE,
+            Phone("+60123456789"),
+            "ref",
+            "Hello\n“you” 🙂\u2028",
+            File("ab", "image/png", "a b.png"),
+            False,
+            12.5,
         ),
-        Send(3, DEVICE, Phone("+60123456789"), "ref", "\ud800 half a character", None, 12.5),
+        Send(3, DEVICE, Phone("+60123456789"), "ref", "\ud800 half a character", None, True, 12.5),
         Confirm(DEVICE, ("one", "two")),
         Told(Receipt("e", DEVICE, "3EB0", ReceiptKind.READ, AT, recipient=Phone("+60123456789")), True),
         Told(PairingCode("e", DEVICE, Code(1, CodeKind.QR, "2@secret", 20.0), AT), False),

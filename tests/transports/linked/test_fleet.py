@@ -12,7 +12,8 @@ import pytest
 
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.device import DeviceState, TransportKind
-from fleetcast.domain.identifiers import CampaignId
+from fleetcast.domain.identifiers import CampaignId, MessageId
+from fleetcast.domain.message import MessageStatus
 from fleetcast.embedded.data_directory import node_id, sessions_folder
 from fleetcast.engine.processes import run_scheduler, run_sender
 from fleetcast.errors import Conflict, InvalidInput
@@ -24,13 +25,17 @@ from fleetcast.services.campaigns import create_campaign, show_campaign
 from fleetcast.services.device_proxy import set_proxy
 from fleetcast.services.devices import Device, add_device, find_device, set_state
 from fleetcast.services.doctor import examine
+from fleetcast.services.doubts import confirm_arrived
 from fleetcast.services.lead_import import import_leads
 from fleetcast.services.linked_sessions import LOST, SessionAccount, lose_node, move_node, nodes
 from fleetcast.services.media import LocalFile, Source
+from fleetcast.services.messages import Story, show_message
+from fleetcast.services.single_sends import SingleSend, send_message
 from fleetcast.services.workspaces import Workspace, create_workspace
 from fleetcast.store import identity
 from fleetcast.store.invariants import broken_invariants
 from fleetcast.transports.linked.client import LinkedTransport
+from testbed.whatsapp_web.behaviour import Ack, Receipts, Treatment
 from testbed.whatsapp_web.control import Control
 from testbed.whatsapp_web.launch import Testbed
 from testbed.whatsapp_web.session_files import SessionFiles
@@ -381,3 +386,73 @@ async def test_a_machine_that_is_lost_is_said_so_and_its_devices_are_linked_anew
     fleet.runtime = on_another_machine(north)
     async with fleet.sender():
         await fleet.pair(device, fresh_number())
+
+
+async def message(fleet: LinkedFleet, device: Device, person: str, text: str) -> MessageId:
+    asked = SingleSend(device.id, f"+{person}", text)
+    return (await send_message(fleet.runtime, fleet.workspace.id, asked, actor="a person")).id
+
+
+async def story(fleet: LinkedFleet, wanted: MessageId) -> Story:
+    return await show_message(fleet.runtime, fleet.workspace.id, wanted)
+
+
+async def becomes(fleet: LinkedFleet, wanted: MessageId, status: MessageStatus) -> None:
+    async def so() -> bool:
+        return (await story(fleet, wanted)).message.status is status
+
+    await until(so)
+
+
+async def test_a_person_of_whom_the_last_message_is_in_doubt_gets_the_next_one_once_that_is_settled(
+    fleet: LinkedFleet,
+) -> None:
+    person, other, owner = fresh_number(), fresh_number(), fresh_number()
+    hasty = fleet.runtime.settings.model_copy(update={"send_seconds": 1.0})
+    fleet.runtime = replace(fleet.runtime, settings=hasty)
+    async with fleet.sender():
+        device = await fleet.linked("Shop", owner)
+        unknown = Treatment(ack=Ack.NEVER, receipts=Receipts.NONE)
+        await fleet.control.treat(unknown, sender=owner, times=1)
+        first = await message(fleet, device, person, "One")
+        second = await message(fleet, device, person, "Two")
+        await becomes(fleet, first, MessageStatus.IN_DOUBT)
+        behind = await message(fleet, device, other, "Three")
+        await becomes(fleet, behind, MessageStatus.SENT)
+        waiting = await story(fleet, second)
+        assert (waiting.message.status, waiting.waits_for) == (MessageStatus.PENDING, first)
+        assert await fleet.texts(person) == [(owner, "One")], "who waits does not leave"
+        await confirm_arrived(fleet.runtime, fleet.workspace.id, [first], actor="a person")
+        await becomes(fleet, second, MessageStatus.SENT)
+        assert (await story(fleet, second)).waits_for is None
+    assert await fleet.texts(person) == [(owner, "One"), (owner, "Two")]
+    async with fleet.runtime.db.connection() as connection:
+        assert await broken_invariants(connection) == []
+
+
+async def test_a_number_that_may_begin_nothing_new_answers_who_wrote_and_keeps_all_else(fleet: LinkedFleet) -> None:
+    writer, stranger, owner = fresh_number(), fresh_number(), fresh_number()
+    async with fleet.sender():
+        device = await fleet.linked("Shop", owner)
+        await fleet.control.treat(Treatment(error=463), sender=owner, times=1)
+        refused = await message(fleet, device, stranger, "Hello")
+        locked = await fleet.is_now(device, DeviceState.RESTRICTED)
+        assert (locked.is_ready, locked.may_answer) == (False, True)
+        (companion,) = (await fleet.control.phone(owner)).companions
+        await fleet.control.say(writer, companion.name, "When do you open?")
+
+        async def was_heard() -> bool:
+            async with fleet.runtime.db.connection() as connection:
+                return bool(await connection.fetchval("SELECT count(*) FROM inbox WHERE kind = 'reply'"))
+
+        await until(was_heard)
+        campaign = await fleet.campaign("Sale", device, leads={"Shop": [writer]})
+        answer = await message(fleet, device, writer, "At nine")
+        await becomes(fleet, answer, MessageStatus.SENT)
+        found = await show_campaign(fleet.runtime, fleet.workspace.id, campaign)
+        assert found.counts.by_status.get("pending") == 1, "a campaign is no answer, not even to who wrote"
+        assert (await story(fleet, refused)).message.status is MessageStatus.PENDING
+    assert await fleet.texts(writer) == [(owner, "At nine")]
+    assert await fleet.texts(stranger) == []
+    async with fleet.runtime.db.connection() as connection:
+        assert await broken_invariants(connection) == []

@@ -33,8 +33,10 @@ from tests.transports.linked.scene import PNG, Account, Scene, environment, fres
 PDF = b"%PDF-1.4\n%small\n"
 
 
-def message(device: DeviceHandle, person: str, text: str = "Hello", media: Media | None = None) -> Outbound:
-    return Outbound(device.id, Phone(f"+{person}"), Reference(f"life-{text}-1"), text, media)
+def message(
+    device: DeviceHandle, person: str, text: str = "Hello", media: Media | None = None, *, is_answer: bool = False
+) -> Outbound:
+    return Outbound(device.id, Phone(f"+{person}"), Reference(f"life-{text}-1"), text, media, is_answer)
 
 
 async def opened(scene: Scene, reader: Reader) -> DeviceHandle:
@@ -211,9 +213,10 @@ async def test_f44_a_ban_for_a_while_is_waited_out_and_told_with_its_end(scene: 
         change = await reader.state(device.id, DeviceState.RESTRICTED)
         assert change.until is not None
         assert 0 < (change.until - change.at).total_seconds() <= 2
+        assert not change.may_answer
         assert "the same message was sent too often" in change.reason
         with pytest.raises(DeviceRefused):
-            await scene.transport.send(message(device, fresh_number()), BOUND)
+            await scene.transport.send(message(device, fresh_number(), is_answer=True), BOUND)
         assert (await scene.control.state()).counts["login"] == logins
         await reader.state(device.id, DeviceState.ONLINE, times=2)
         assert (await scene.control.state()).counts["login"] == logins + 1
@@ -230,18 +233,18 @@ async def test_after_a_time_lock_nobody_new_is_written_to_but_people_are_answere
             await scene.transport.send(message(device, stranger), BOUND)
         change = await reader.state(device.id, DeviceState.RESTRICTED)
         assert change.until is not None
+        assert change.may_answer
         assert "463" in change.reason
         asked = (await scene.control.state()).counts["message"]
         with pytest.raises(DeviceRefused):
             await scene.transport.send(message(device, stranger), BOUND)
         assert (await scene.control.state()).counts["message"] == asked, "to ask again counts again"
-        await scene.control.say(writer, scene.companions[device.id], "Who is this?")
-        await reader.replies(device.id, "Who is this?")
-        await scene.transport.send(message(device, writer, "Your shop"), BOUND)
+        await scene.transport.send(message(device, writer, "Your shop", is_answer=True), BOUND)
         await kill_children(scene.transport)
         again = await reader.state(device.id, DeviceState.RESTRICTED, times=2)
-        assert again.until == change.until
-    assert await texts(scene, writer) == ["Your shop"]
+        assert (again.until, again.may_answer) == (change.until, True)
+        await scene.transport.send(message(device, writer, "Still your shop", is_answer=True), BOUND)
+    assert await texts(scene, writer) == ["Your shop", "Still your shop"]
     assert await texts(scene, stranger) == []
 
 

@@ -81,6 +81,9 @@ class SimulatorRig:
             case _:
                 await self._control.bring_back(device)
 
+    async def begins_nothing_new(self, device: DeviceId) -> None:
+        await self._control.restrict(device, 3600, answers=True)
+
     async def takes(self, code: Code) -> bool:
         await self._control.stats()  # lets the simulator come to the end of what it was doing
         try:

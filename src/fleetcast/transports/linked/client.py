@@ -9,6 +9,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -37,7 +38,7 @@ from fleetcast.transports.linked.files import DeviceFiles
 from fleetcast.transports.linked.fleet import PER_CHILD, Fleet, Tasks
 from fleetcast.transports.linked.pairings import Pairings
 from fleetcast.transports.linked.process import ChildProcess
-from fleetcast.transports.linked.protocol import Confirm, Drop, File, Hold, LogOut, Send
+from fleetcast.transports.linked.protocol import Confirm, Drop, Hold, LogOut, Send
 
 log = structlog.get_logger()
 
@@ -332,13 +333,7 @@ class LinkedTransport:
             if device.state in (DeviceState.LOGGED_OUT, DeviceState.BANNED):
                 raise DeviceRefused(device.state, device.reason)
             raise NotSent("disconnected", device.reason or "the device is being opened")
-        media = message.media
-        file = None if media is None else File.of(media)
-
-        def order(number: int) -> Send:
-            return Send(number, message.device, message.recipient, message.reference, message.text, file, deadline)
-
-        return await child.send(order, media, timeout)
+        return await child.send(partial(Send.of, message, deadline), message.media, timeout)
 
     async def find(self, references: Sequence[Reference]) -> list[Finding]:
         """Nobody can be asked: the library takes no name of ours."""

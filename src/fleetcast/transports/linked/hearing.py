@@ -33,7 +33,6 @@ class Hearing:
         self._tell = tell
         self._clock = clock
         self._journal = Journal(files.events)
-        self._wrote: OrderedDict[Phone, None] = OrderedDict()
         self._echoes: OrderedDict[str, None] = OrderedDict()
         self._numbers: OrderedDict[str, Phone] = OrderedDict()
         """WhatsApp's way to write a person, number or LID, where it is not simply ours."""
@@ -84,10 +83,6 @@ class Hearing:
 
     # of others
 
-    def has_heard_from(self, person: Phone) -> bool:
-        """Whether this person wrote lately, so that a message to them is an answer."""
-        return person in self._wrote
-
     async def catch_up(self, client: Client) -> None:
         """Tell what an earlier process wrote down and nobody confirmed."""
         unread, self._unread = self._unread, []
@@ -120,7 +115,6 @@ class Hearing:
             return [OwnEcho(f"echo-{message.id}", self._device, message.id, message.at, person)]
         if person is None:
             return []
-        _keep(self._wrote, person, None, REMEMBERED)
         return [Reply(f"reply-{message.id}", self._device, person, message.text, message.at)]
 
     def _told(self, entry: int, events: Sequence[Heard]) -> None:

@@ -20,6 +20,7 @@ from fleetcast.domain.pairing import Code
 from fleetcast.transports.base import (
     Inbound,
     Media,
+    Outbound,
     OwnEcho,
     Paired,
     PairingCode,
@@ -103,7 +104,16 @@ class Send:
     reference: str
     text: str
     file: File | None
+    is_answer: bool
     deadline: float
+
+    @classmethod
+    def of(cls, message: Outbound, deadline: float, number: int) -> Self:
+        """The order to send a message, as a number among those of a child."""
+        media = message.media
+        file = None if media is None else File.of(media)
+        to, reference, text = message.recipient, message.reference, message.text
+        return cls(number, message.device, to, reference, text, file, message.is_answer, deadline)
 
 
 @dataclass(frozen=True, slots=True)

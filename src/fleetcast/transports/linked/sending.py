@@ -97,7 +97,7 @@ class Sending:
 
     def _refused(self, order: Send) -> Refused | None:
         session = self._session
-        if not session.may_send_to(order.recipient):
+        if not session.may_send(is_answer=order.is_answer):
             return Refused(order.number, Verdict.DEVICE, str(session.state), session.reason)
         if session.state is DeviceState.OFFLINE:
             return Refused(order.number, Verdict.NOT_SENT, "disconnected", session.reason)

@@ -14,7 +14,7 @@ from random import Random
 
 from fleetcast.clock import Clock
 from fleetcast.domain.device import DeviceState
-from fleetcast.domain.identifiers import DeviceId, Phone
+from fleetcast.domain.identifiers import DeviceId
 from fleetcast.transports.base import StateChange
 from fleetcast.transports.linked import words
 from fleetcast.transports.linked.files import DeviceFiles, Held
@@ -280,13 +280,13 @@ class Session:
             self._notes = replace(self._notes, locks=0)
             self.files.write_notes(self._notes)
 
-    def may_send_to(self, recipient: Phone) -> bool:
-        """Whether the device may write to this person now, as far as restrictions go."""
+    def may_send(self, *, is_answer: bool) -> bool:
+        """Whether a message may leave now, as far as restrictions go."""
         if self.state in (DeviceState.LOGGED_OUT, DeviceState.BANNED):
             return False
         if self._restricted_until() is None:
             return True
-        return self._notes.may_answer and self.hearing is not None and self.hearing.has_heard_from(recipient)
+        return self._notes.may_answer and is_answer
 
     def _restricted_until(self) -> datetime | None:
         until = self._notes.until
@@ -318,7 +318,8 @@ class Session:
             return
         self.state, self.reason = state, reason
         name = f"state-{self._around.began}-{next(self._around.names)}"
-        change = StateChange(name, self.device, state, self._around.clock.now(), reason, until, replaced)
+        may_answer = state is DeviceState.RESTRICTED and self._notes.may_answer
+        change = StateChange(name, self.device, state, self._around.clock.now(), reason, until, may_answer, replaced)
         self._around.tell(Told(change, kept=False))
 
     async def _pause(self, seconds: float) -> bool:

@@ -244,6 +244,8 @@ class SimulatorTransport:
             "text": message.text,
             "media": {"sha256": media.sha256, "mime": media.mime, "bytes": len(media.data)} if media else None,
         }
+        if message.is_answer:
+            frame["answer"] = True
         try:
             answer = await link.ask(frame, timeout)
         except NoAnswer as error:

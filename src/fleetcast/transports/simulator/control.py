@@ -79,9 +79,9 @@ class SimulatorControl:
         """Take the device offline for some seconds, or until `bring_back`."""
         await self._order("disconnect", device=device, seconds=seconds)
 
-    async def restrict(self, device: DeviceId, seconds: float) -> None:
-        """Restrict the device: it may not send for some seconds, events still come."""
-        await self._order("restrict", device=device, seconds=seconds)
+    async def restrict(self, device: DeviceId, seconds: float, *, answers: bool = False) -> None:
+        """Restrict the device: it may not send for some seconds, perhaps only answer; events still come."""
+        await self._order("restrict", device=device, seconds=seconds, answers=answers)
 
     async def ban(self, device: DeviceId) -> None:
         """Ban the number, until `bring_back`."""

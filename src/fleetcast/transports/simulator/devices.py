@@ -45,6 +45,8 @@ class Device:
     state: DeviceState = DeviceState.ONLINE
     reason: str = ""
     until: datetime | None = None
+    answers: bool = False
+    """While it is restricted: people who wrote may be answered."""
     listener: Listener | None = None
     changes: int = 0
     """Grows with every change and plan: a timer that belongs to an older number does nothing."""
@@ -58,6 +60,10 @@ class Device:
     def connected(self) -> bool:
         """Whether events come through now, provided that somebody listens."""
         return self.state in (DeviceState.ONLINE, DeviceState.RESTRICTED)
+
+    def takes(self, *, is_answer: bool) -> bool:
+        """Whether a message may leave now."""
+        return self.state is DeviceState.ONLINE or (is_answer and self.answers and self.connected)
 
 
 class Devices:
@@ -124,10 +130,19 @@ class Devices:
 
     # states
 
-    def set_state(self, device_id: DeviceId, state: DeviceState, reason: str, seconds: float | None = None) -> None:
+    def set_state(
+        self,
+        device_id: DeviceId,
+        state: DeviceState,
+        reason: str,
+        seconds: float | None = None,
+        *,
+        answers: bool = False,
+    ) -> None:
         """Change a device's state and tell its listener; with `seconds`, it is online again after them."""
         device = self.get(device_id)
         device.state, device.reason = state, reason
+        device.answers = answers and state is DeviceState.RESTRICTED
         device.until = self._run.clock.now() + timedelta(seconds=seconds) if seconds is not None else None
         device.changes += 1
         if device.listener is not None:
@@ -207,7 +222,7 @@ class Devices:
 
     def _state_event(self, device: Device) -> StateChange:
         name, now = self.event_name("state", device.id), self._run.clock.now()
-        return StateChange(name, device.id, device.state, now, device.reason, device.until)
+        return StateChange(name, device.id, device.state, now, device.reason, device.until, device.answers)
 
     def _replaced_event(self, device: Device) -> StateChange:
         name, now = self.event_name("state", device.id), self._run.clock.now()

@@ -48,6 +48,7 @@ class Message:
     reference: Reference
     text: str
     media_sha256: str | None
+    is_answer: bool = False
 
 
 class Messages:
@@ -67,7 +68,7 @@ class Messages:
         device = self._devices.opened_by(listener, message.device)
         if device is None:
             answer(NOT_OPEN)
-        elif device.state is not DeviceState.ONLINE:
+        elif not device.takes(is_answer=message.is_answer):
             self._run.counts[f"refused:{device.state}"] += 1
             offline = device.state is DeviceState.OFFLINE
             answer(OFFLINE if offline else _refusal("device", str(device.state), device.reason))

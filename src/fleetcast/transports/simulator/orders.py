@@ -110,7 +110,8 @@ class Orders:
 
     def _state(self, frame: Frame) -> None:
         state, reason = STATES[frame["do"]]
-        self._devices.set_state(_device(frame), state, reason, _seconds(frame.get("seconds")))
+        answers = frame.get("answers") is True
+        self._devices.set_state(_device(frame), state, reason, _seconds(frame.get("seconds")), answers=answers)
 
     def _reply(self, frame: Frame) -> None:
         sender, text = frame.get("sender"), frame.get("text")

@@ -215,6 +215,7 @@ def event_to_frame(event: Inbound) -> Frame:
                 "state": event.state,
                 "reason": event.reason,
                 "until": until,
+                "may_answer": event.may_answer,
                 "replaced": event.replaced,
             }
         case PairingCode(code=code):
@@ -249,7 +250,8 @@ def event_from_frame(frame: Frame) -> Inbound:
             case EventKind.STATE:
                 until = datetime.fromisoformat(frame["until"]) if frame["until"] else None
                 state = DeviceState(frame["state"])
-                return StateChange(event_id, device, state, at, frame["reason"], until, bool(frame["replaced"]))
+                may_answer, replaced = bool(frame["may_answer"]), bool(frame["replaced"])
+                return StateChange(event_id, device, state, at, frame["reason"], until, may_answer, replaced)
             case EventKind.PAIRING_CODE:
                 kind, valid_for = CodeKind(frame["code"]), float(frame["valid_for"])
                 return PairingCode(event_id, device, Code(int(frame["order"]), kind, frame["text"], valid_for), at)

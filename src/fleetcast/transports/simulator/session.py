@@ -100,6 +100,7 @@ class Session(Lines):
                     Reference(str(frame["reference"])),
                     str(frame["text"]),
                     str(media["sha256"]) if media is not None else None,
+                    is_answer=frame.get("answer") is True,
                 )
                 return partial(self._messages.send, self, message, partial(self._answer, frame["id"]))
             case "confirm":
