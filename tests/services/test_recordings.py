@@ -16,7 +16,7 @@ from PIL import Image
 
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.domain.recordings import Container, Facts
-from fleetcast.errors import InvalidInput
+from fleetcast.errors import InvalidInput, Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services import media
 from fleetcast.services import recordings as reading
@@ -203,6 +203,14 @@ async def test_s15_an_index_of_four_thousand_million_samples_is_damaged(
             await media.from_bytes(runtime, workspace, many, "a.mp4")
 
 
+async def test_s15_an_index_that_leads_beyond_the_end_is_damaged() -> None:
+    assert not (await read(put(recordings.audio(), b"stco", 8, 2**31))).is_whole
+    data = recordings.video(frames=60)
+    last = 8 + 4 * (int.from_bytes(data[(at := data.index(b"stco") + 8) : at + 4], "big") - 1)
+    assert last > 8
+    assert not (await read(put(data, b"stco", last, 2**31))).is_whole, "most of it is there, and the end is not"
+
+
 async def test_rubbish_behind_a_right_signature_is_damaged() -> None:
     for number in range(8):
         rubbish = bytes((n * 31 + number * 7) % 256 for n in range(4_000))
@@ -249,10 +257,12 @@ async def test_a_reader_that_does_not_stop_talking_is_ended() -> None:
 async def test_a_reader_that_hangs_or_works_for_ever_is_ended_in_time(tmp_path: Path) -> None:
     whose = tmp_path / "pid"
     source = f"import os, time\nopen({str(whose)!r}, 'w').write(str(os.getpid()))\ntime.sleep(1000)"
-    assert "could not be read within 2 seconds: export it again" in await instead(source, patience=2.0)
+    async with asyncio.timeout(20):
+        assert "could not be read within 2 seconds: export it again" in await instead(source, patience=2.0)
     with pytest.raises(ProcessLookupError):
         os.kill(int(whose.read_text()), 0)
-    assert "within 1 seconds" in await instead("while True: pass", patience=1.0, data=bytes(8_000_000))
+    async with asyncio.timeout(20):
+        assert "within 1 seconds" in await instead("while True: pass", patience=1.0, data=bytes(8_000_000))
 
 
 async def test_a_reader_whose_caller_is_gone_is_ended(tmp_path: Path) -> None:
@@ -322,6 +332,11 @@ async def test_the_reader_is_told_no_secret(monkeypatch: pytest.MonkeyPatch, tmp
     seen = tmp_path / "seen"
     await instead(f"import os\nopen({str(seen)!r}, 'w').write(' '.join(os.environ))")
     assert not {name for name in seen.read_text().split() if name.startswith(("DATABASE", "FLEETCAST"))}
+
+
+async def test_a_machine_that_starts_no_process_is_not_the_files_fault() -> None:
+    with pytest.raises(Unavailable, match=r"starts no process for it \(No such file or directory\). Try again"):
+        await reading.read(recordings.mp3(), Container.MP3, asyncio.Semaphore(1), program=("/nowhere/python",))
 
 
 async def test_only_so_many_readers_run_at_once(tmp_path: Path) -> None:

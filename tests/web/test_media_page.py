@@ -110,7 +110,8 @@ async def test_a_video_and_an_audio_can_be_played_beside_the_text(
 async def test_a_text_with_audio_is_told_off_where_it_is_written(
     browser: httpx2.AsyncClient, audio: StoredMedia
 ) -> None:
-    answer = await browser.post("/campaigns/look", data=FORM | {"media": audio.sha256})
+    answer = await browser.post("/campaigns/look", data=FORM | {"media": audio.sha256, "body": "Listen to this"})
+    assert "Listen to this" not in Page(answer.text).words, "nobody would read it"
     assert "WhatsApp shows no text with audio: empty it" in answer.text.partition("#wrong-body")[2]
     refused = await browser.post("/campaigns/new", data=FORM | {"media": audio.sha256})
     assert refused.status_code == 422

@@ -23,9 +23,11 @@ from fleetcast.domain.recordings import (
     Still,
     Track,
     damaged,
+    noun,
     too_hard,
     unreadable_here,
 )
+from fleetcast.errors import Unavailable
 
 PROGRAM = Path(__file__).with_name("recording_reader.py")
 PATIENCE = 30.0
@@ -46,7 +48,8 @@ async def read(
     program: Sequence[str] | None = None,
     patience: float = PATIENCE,
 ) -> Facts:
-    """What is in a recording. Raises InvalidInput: it is damaged, takes too long, or cannot be read on this machine.
+    """What is in a recording. Raises InvalidInput: it is damaged, takes too long, or cannot be read on this machine;
+    Unavailable where no process can be started.
 
     `places`: for how many may run at once. `program`: what is started instead of the reader.
     """
@@ -57,6 +60,11 @@ async def read(
             answer = await _answer([*command, *arguments], data, patience)
         except TimeoutError:
             raise too_hard(container, data, patience) from None
+        except OSError as error:
+            raise Unavailable(
+                f"The {noun(container, data)} cannot be looked at now, since this machine starts no process for it "
+                f"({error.strerror}). Try again."
+            ) from error
     try:
         told = json.loads(answer)
         if told.get("problem") == "no_library":
@@ -86,14 +94,18 @@ async def _answer(command: list[str], data: bytes, patience: float) -> bytes:
             while len(said) <= LONGEST_ANSWER and (piece := await process.stdout.read(65_536)):
                 said += piece
             if len(said) > LONGEST_ANSWER:
-                process.kill()
+                _kill(process)  # it may never take what is still given to it
         return said if len(said) <= LONGEST_ANSWER else b""
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         await process.stdout.read()  # a pipe that nobody empties would keep `wait` from ending
         await process.wait()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):  # not by its own method, which may reap it before its watcher does
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _give(pipe: asyncio.StreamWriter, data: bytes) -> None:
