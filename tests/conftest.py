@@ -22,8 +22,7 @@ from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.runtime import Runtime
 from fleetcast.services.accounts import passwords
 from fleetcast.store.connection import Database
-from fleetcast.store.schema import migrate
-from tests.fresh import execute, fresh_database, fresh_runtime, with_name
+from tests.fresh import Databases, fresh_runtime
 
 # What a disk does after a power cut is not what these tests ask.
 _QUICK = {
@@ -50,6 +49,7 @@ def pytest_configure() -> None:
             continue
         if name.startswith("FLEETCAST_") or name in {"DATABASE_URL", "REDIS_URL", "PORT"}:
             del os.environ[name]
+    gc.disable()  # all that is imported and collected now stays (`pytest_collection_finish`)
 
 
 LONGEST_FIRST = (
@@ -94,9 +94,9 @@ def pytest_collection_finish() -> None:
     """What was imported and collected stays to the end: nobody need look through it for garbage, nor for the little
     that a test leaves as often as in a program that runs for weeks.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
+    gc.enable()
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
@@ -137,30 +137,27 @@ def servers(short_directory: Path) -> Iterator[EmbeddedServers]:
 
 
 @pytest.fixture(scope="session")
-async def template(servers: EmbeddedServers) -> str:
-    """Name of a database with the newest schema and nothing in it; to be copied, never opened."""
-    name = "template_fleetcast"
-    await execute(servers.database_url, f"CREATE DATABASE {name}")
-    await migrate(with_name(servers.database_url, name))
-    await execute(servers.database_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    return name
+async def databases(servers: EmbeddedServers) -> AsyncIterator[Databases]:
+    """Makes the databases of this test process."""
+    async with Databases(servers) as made:
+        yield made
 
 
 @pytest.fixture
-async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
+async def database_url(databases: Databases) -> AsyncIterator[str]:
     """postgresql://… of a fresh, migrated database."""
-    async with fresh_database(servers, template) as url:
+    async with databases.fresh() as url:
         yield url
 
 
 @pytest.fixture
-async def empty_database_url(servers: EmbeddedServers) -> AsyncIterator[str]:
+async def empty_database_url(databases: Databases) -> AsyncIterator[str]:
     """postgresql://… of a fresh database without any schema."""
-    async with fresh_database(servers) as url:
+    async with databases.fresh(schema=False) as url:
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def redis_url(servers: EmbeddedServers) -> str:
     """unix://… of this test process's Valkey."""
     return servers.redis_url

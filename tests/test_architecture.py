@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from fleetcast.store.connection import Database
@@ -25,7 +26,12 @@ SQL = re.compile(r"\s*(--[^\n]*\n\s*)*(WITH|SELECT|INSERT|UPDATE|DELETE|MERGE)\s
 def modules(*parts: str) -> Iterator[tuple[str, ast.Module]]:
     """Path below src/fleetcast and syntax tree of each module."""
     for path in sorted(SOURCE.joinpath(*parts).rglob("*.py")):
-        yield path.relative_to(SOURCE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+        yield path.relative_to(SOURCE).as_posix(), parsed(path)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def docstrings(tree: ast.AST) -> set[int]:
@@ -256,6 +262,25 @@ def test_sql_is_written_in_the_store_only() -> None:
         if statement.match(text)
     ]
     assert found == []
+
+
+OUTLASTS_ITS_TRANSACTION = re.compile(
+    r"SET (?!LOCAL )(SESSION )?[\w.{}]+ ?(=|TO) ?('[^']*'|[\w.{}]+)$|.*\bset_config\(.*, false\)|LISTEN |PREPARE "
+    r"|DECLARE .* WITH HOLD|(?!.* ON COMMIT DROP)CREATE (LOCAL )?TEMP(ORARY)? |.*\bpg_(try_)?advisory_lock(_shared)?\("
+)
+OWN_CONNECTIONS = frozenset({"store/connection.py", "store/lead_imports.py", "store/lead_merge.py", "store/upgrade.py"})
+"""Have connections of their own (`Database.dedicated`) for what they set, lock or make until they close them."""
+
+
+def test_what_is_set_or_locked_on_a_connection_of_the_pool_ends_with_the_transaction() -> None:
+    """The pool gives connections on as they come back, without asking the server to undo anything."""
+    found = {
+        f"{name}:{line} {text!r}"
+        for name, tree in modules()
+        for line, text in texts(tree)
+        if any(OUTLASTS_ITS_TRANSACTION.match(each.strip()) for each in text.split(";"))
+    }
+    assert {where.split(":")[0] for where in found} == OWN_CONNECTIONS, found
 
 
 # --- statements and schema -------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ async def new_world(servers: EmbeddedServers, short: Path, folder: Path) -> Asyn
     postgres = parse_qs(urlsplit(servers.database_url).query)["host"][0]
     dsn = servers.database_url.replace("/fleetcast?", f"/world_{own}?", 1)
     boss = await asyncpg.connect(servers.database_url.replace("/fleetcast?", "/postgres?", 1))
-    await boss.execute(f"CREATE DATABASE world_{own} TEMPLATE fleetcast")
+    await boss.execute(f"CREATE DATABASE world_{own} TEMPLATE fleetcast STRATEGY FILE_COPY")
     await boss.close()
     socket = short / own
     (socket / "run").mkdir(parents=True)

@@ -38,6 +38,24 @@ def data(fresh: Path, servers: EmbeddedServers, short_directory: Path) -> Path:
     return fresh
 
 
+@pytest.fixture(scope="session")
+def once(short_directory: Path, servers: EmbeddedServers) -> Path:
+    """A PostgreSQL's data as a clean stop leaves it; to be copied."""
+    folder = short_directory / "once"
+    prepare(folder)
+    shutil.copytree(short_directory / "servers" / "bin", folder / "bin", copy_function=os.link, dirs_exist_ok=True)
+    with EmbeddedServers(folder, valkey=False):
+        pass
+    return folder / "postgres"
+
+
+@pytest.fixture
+def made(data: Path, once: Path) -> Path:
+    """A data directory of this test's own whose servers ran once: making PostgreSQL's data takes most of a start."""
+    subprocess.run(["cp", "-a", once, data], check=True)
+    return data
+
+
 @pytest.fixture
 def hold() -> Iterator[Callable[..., Holder]]:
     """Start holders; they end with the test."""

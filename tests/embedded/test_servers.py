@@ -156,20 +156,20 @@ async def test_an_ordinary_user_runs_the_servers_as_himself(ordinary_user: Ordin
     remove(data)
 
 
-async def test_stopping_twice_is_stopping_once_and_data_stays(data: Path) -> None:
-    with EmbeddedServers(data) as servers:
+async def test_stopping_twice_is_stopping_once_and_data_stays(made: Path) -> None:
+    with EmbeddedServers(made) as servers:
         await write_a_row(servers.database_url)
         pids = servers.postgres_pid, servers.valkey_pid
         servers.stop()
         servers.stop()
     assert all(pid is not None and gone(pid) for pid in pids)
-    assert not (data / "postgres" / "postmaster.pid").exists()
+    assert not (made / "postgres" / "postmaster.pid").exists()
     with servers:  # the same object may be started again
         assert await read_the_row(servers.database_url) == "here"
 
 
-async def test_a_server_that_was_killed_is_named_and_started_again_on_its_data(data: Path) -> None:
-    with EmbeddedServers(data) as servers:
+async def test_a_server_that_was_killed_is_named_and_started_again_on_its_data(made: Path) -> None:
+    with EmbeddedServers(made) as servers:
         await write_a_row(servers.database_url)
         assert servers.check() == []
         old = servers.postgres_pid, servers.valkey_pid
@@ -185,8 +185,8 @@ async def test_a_server_that_was_killed_is_named_and_started_again_on_its_data(d
         assert await read_the_row(servers.database_url) == "here"
 
 
-async def test_postgres_restarts_though_a_backend_of_the_killed_one_is_still_busy(data: Path) -> None:
-    with EmbeddedServers(data) as servers:
+async def test_postgres_restarts_though_a_backend_of_the_killed_one_is_still_busy(made: Path) -> None:
+    with EmbeddedServers(made) as servers:
         connection = await asyncpg.connect(servers.database_url)
         backend = connection.get_server_pid()
         os.kill(backend, signal.SIGSTOP)  # it cannot notice that its postmaster is gone
@@ -199,8 +199,8 @@ async def test_postgres_restarts_though_a_backend_of_the_killed_one_is_still_bus
         await both_answer(servers)
 
 
-async def test_servers_started_from_a_passing_thread_outlive_it(data: Path) -> None:
-    servers = EmbeddedServers(data)
+async def test_servers_started_from_a_passing_thread_outlive_it(made: Path) -> None:
+    servers = EmbeddedServers(made)
     thread = threading.Thread(target=servers.__enter__)
     thread.start()
     await asyncio.to_thread(thread.join)
@@ -222,45 +222,45 @@ class servers_of:  # noqa: N801 (reads as a block)
         self._servers.stop()
 
 
-def test_a_second_owner_is_refused_with_the_first_ones_pid(data: Path, hold: Hold) -> None:
-    holder = hold(data)
+def test_a_second_owner_is_refused_with_the_first_ones_pid(made: Path, hold: Hold) -> None:
+    holder = hold(made)
     with pytest.raises(
         Conflict, match=rf"process {holder.process.pid}\).*FLEETCAST_DATA|process {holder.process.pid}: "
     ):
-        EmbeddedServers(data).__enter__()
+        EmbeddedServers(made).__enter__()
     assert not any(gone(pid) for pid in holder.pids)
     holder.finish()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
-def test_servers_end_with_a_killed_parent(data: Path, hold: Hold) -> None:
-    holder = hold(data)
+def test_servers_end_with_a_killed_parent(made: Path, hold: Hold) -> None:
+    holder = hold(made)
     holder.process.kill()
     wait_until(lambda: all(gone(pid) for pid in holder.pids), "both servers have ended")
-    assert not (data / "postgres" / "postmaster.pid").exists()  # a clean stop
+    assert not (made / "postgres" / "postmaster.pid").exists()  # a clean stop
 
 
-async def test_nothing_blocks_the_start_after_the_parent_was_killed(data: Path, hold: Hold) -> None:
-    holder = hold(data)
+async def test_nothing_blocks_the_start_after_the_parent_was_killed(made: Path, hold: Hold) -> None:
+    holder = hold(made)
     await write_a_row(str(holder.said["database_url"]))
     holder.process.kill()
     holder.process.wait()
-    with EmbeddedServers(data) as servers:  # at once: the old servers may still be stopping
+    with EmbeddedServers(made) as servers:  # at once: the old servers may still be stopping
         await both_answer(servers)
         assert await read_the_row(servers.database_url) == "here"
         assert all(gone(pid) for pid in holder.pids)
 
 
-async def test_servers_that_outlived_their_parent_are_stopped_cleanly_first(data: Path, hold: Hold) -> None:
-    holder = hold(data, "--deaf")  # as where the kernel sends no signal at a parent's death
+async def test_servers_that_outlived_their_parent_are_stopped_cleanly_first(made: Path, hold: Hold) -> None:
+    holder = hold(made, "--deaf")  # as where the kernel sends no signal at a parent's death
     await write_a_row(str(holder.said["database_url"]))
     holder.process.kill()
     holder.process.wait()
     assert not any(gone(pid) for pid in holder.pids)
-    with EmbeddedServers(data) as servers:
+    with EmbeddedServers(made) as servers:
         assert all(gone(pid) for pid in holder.pids)
         assert await read_the_row(servers.database_url) == "here"
-    assert "not properly shut down" not in (data / "log" / "postgres.log").read_text()
+    assert "not properly shut down" not in (made / "log" / "postgres.log").read_text()
 
 
 @pytest.fixture
@@ -273,41 +273,41 @@ def bystander() -> Iterator[int]:
 
 
 async def test_a_pid_file_that_names_another_program_blocks_nothing_and_harms_nobody(
-    data: Path, bystander: int
+    made: Path, bystander: int
 ) -> None:
-    with EmbeddedServers(data) as servers:
+    with EmbeddedServers(made) as servers:
         await write_a_row(servers.database_url)
-        kept = (data / "postgres" / "postmaster.pid").read_text().splitlines()
-        record = (data / "run" / "valkey.pid").read_text().split(" ", 1)
+        kept = (made / "postgres" / "postmaster.pid").read_text().splitlines()
+        record = (made / "run" / "valkey.pid").read_text().split(" ", 1)
     kept[0] = str(bystander)
-    (data / "postgres" / "postmaster.pid").write_text("\n".join(kept))
-    (data / "run" / "valkey.pid").write_text(f"{bystander} {record[1]}")
-    (data / "run" / "sockets" / ".s.PGSQL.5432.lock").write_text("\n".join(kept))
-    with EmbeddedServers(data) as servers:
+    (made / "postgres" / "postmaster.pid").write_text("\n".join(kept))
+    (made / "run" / "valkey.pid").write_text(f"{bystander} {record[1]}")
+    (made / "run" / "sockets" / ".s.PGSQL.5432.lock").write_text("\n".join(kept))
+    with EmbeddedServers(made) as servers:
         assert await read_the_row(servers.database_url) == "here"
     assert not gone(bystander)
 
 
-async def test_a_pid_file_of_nobody_or_of_rubbish_blocks_nothing(data: Path) -> None:
-    with EmbeddedServers(data) as servers:
+async def test_a_pid_file_of_nobody_or_of_rubbish_blocks_nothing(made: Path) -> None:
+    with EmbeddedServers(made) as servers:
         await write_a_row(servers.database_url)
         dead = str(servers.postgres_pid)
-        kept = (data / "postgres" / "postmaster.pid").read_text().splitlines()
+        kept = (made / "postgres" / "postmaster.pid").read_text().splitlines()
     for text in ("\n".join([dead, *kept[1:]]), ""):
-        (data / "postgres" / "postmaster.pid").write_text(text)
-        (data / "run" / "valkey.pid").write_text("rubbish")
+        (made / "postgres" / "postmaster.pid").write_text(text)
+        (made / "run" / "valkey.pid").write_text("rubbish")
         for name in (".s.PGSQL.5432", "valkey.sock"):
-            (data / "run" / "sockets" / name).touch()
-        with EmbeddedServers(data) as servers:
+            (made / "run" / "sockets" / name).touch()
+        with EmbeddedServers(made) as servers:
             await both_answer(servers)
             assert await read_the_row(servers.database_url) == "here"
 
 
-def test_a_shell_standing_in_the_data_is_no_remains_of_a_server(data: Path) -> None:
-    with EmbeddedServers(data):
+def test_a_shell_standing_in_the_data_is_no_remains_of_a_server(made: Path) -> None:
+    with EmbeddedServers(made):
         pass
-    with subprocess.Popen(["sleep", "300"], cwd=data / "postgres") as shell:
-        with EmbeddedServers(data):
+    with subprocess.Popen(["sleep", "300"], cwd=made / "postgres") as shell:
+        with EmbeddedServers(made):
             assert shell.poll() is None
         shell.kill()
 
@@ -348,24 +348,20 @@ def test_a_killed_start_never_leaves_data_that_looks_whole(fresh: Path, hold: Ho
     ids=["other major", "something else", "damaged"],
 )
 def test_data_that_cannot_be_used_gives_one_sentence(
-    data: Path, break_it: Callable[[Path], object], sentence: str
+    made: Path, break_it: Callable[[Path], object], sentence: str
 ) -> None:
-    with EmbeddedServers(data, valkey=False):
-        pass
-    break_it(data / "postgres")
+    break_it(made / "postgres")
     with pytest.raises(ConfigurationError, match=sentence) as caught:
-        EmbeddedServers(data, valkey=False).__enter__()
+        EmbeddedServers(made, valkey=False).__enter__()
     assert "\n" not in str(caught.value)
 
 
 @as_root
-def test_data_of_another_user_gives_one_sentence(data: Path) -> None:
-    with EmbeddedServers(data, valkey=False):
-        pass
-    for path in ((data / "postgres"), *(data / "postgres").rglob("*")):
+def test_data_of_another_user_gives_one_sentence(made: Path) -> None:
+    for path in ((made / "postgres"), *(made / "postgres").rglob("*")):
         os.chown(path, 12345, 12345)
     with pytest.raises(ConfigurationError, match=r"belongs to the user with id 12345.*`nobody`"):
-        EmbeddedServers(data, valkey=False).__enter__()
+        EmbeddedServers(made, valkey=False).__enter__()
 
 
 def test_a_directory_that_cannot_be_written_gives_one_sentence(ordinary_user: OrdinaryUser, hold: Hold) -> None:
@@ -416,8 +412,8 @@ def test_a_full_disk_gives_one_sentence_and_room_mends_it(short_directory: Path,
         subprocess.run(["umount", small], check=True)
 
 
-def test_ctrl_c_in_the_terminal_does_not_reach_the_servers(data: Path) -> None:
-    with EmbeddedServers(data) as servers:
+def test_ctrl_c_in_the_terminal_does_not_reach_the_servers(made: Path) -> None:
+    with EmbeddedServers(made) as servers:
         for pid in (servers.postgres_pid, servers.valkey_pid):
             assert pid is not None
             assert os.getsid(pid) == pid

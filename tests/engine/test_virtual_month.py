@@ -59,6 +59,8 @@ COURSES: tuple[tuple[StepFields, ...], ...] = (
         {"day": 20, "time": "07:15", "body": "4.2"},
     ),
 )
+RECEIPTS = 0.1
+"""Share of the messages that the phones confirm; sequences do not ask for it, and it is a tenth of the work."""
 Span = tuple[datetime, datetime]
 
 
@@ -185,6 +187,7 @@ async def test_virtual_month_of_ten_thousand_leads_in_five_sequences_across_thre
 ) -> None:
     async with a_month(runtime, workspace, tmp_path) as month, SimulatorControl(runtime.simulator_socket) as control:
         scene = month.scene
+        await control.behave(delivered=RECEIPTS)
         courses = [
             await scene.sequence(steps, name=f"Course {n}", niches=[f"course {n}"], late_by=LATE_BY, active=False)
             for n, steps in enumerate(COURSES)

@@ -54,6 +54,7 @@ BODIES: Mapping[str, Callable[[Tenant], Content]] = {
         "data": {"lead": str(t.ids["lead_id"]), "action": "add_niche", "new_niche": f"{t.mark} new", "confirmed": "1"}
     },
     "POST /leads/{lead_id}": lambda t: {"data": {"name": f"{t.mark} again"}},
+    "POST /leads/{lead_id}/write": lambda t: {"data": {"text": f"{t.mark} text"}},
     "POST /leads/{lead_id}/consent": lambda t: {"data": {"said": "refused", "source": "on the telephone"}},
     "POST /me/name": lambda t: {"data": {"name": "Ann"}},
     "POST /me/password": lambda t: {"data": {"password": PASSWORD, "new_password": "a purple kettle upstairs"}},

@@ -292,3 +292,16 @@ def test_a_code_that_is_typed_is_spelled_in_two_halves_and_never_printed_by_chan
     code = Code(1, CodeKind.PHONE, "ABCDEFGH", 30.0)
     assert code.spelled == "ABCD-EFGH"
     assert "ABCD" not in repr(code)
+
+
+async def test_a_phone_that_is_linked_twice_is_named_on_both_devices_until_one_is_logged_out(
+    runtime: Runtime, device: Device
+) -> None:
+    other = await add_device(runtime, device.workspace_id, "Window", pair_first=True)
+    stranger = await add_device(runtime, (await create_workspace(runtime, "Other")).id, "Theirs", pair_first=True)
+    for each in (device, other, stranger):
+        await hear(runtime, linked(each, (await start(runtime, each)).order))
+    assert ((await look(runtime, device)).twins, (await look(runtime, other)).twins) == (("Window",), ("Counter",))
+    assert (await look(runtime, stranger)).twins == (), "another workspace is none of their business"
+    await pairing.log_out(runtime, device.workspace_id, other.id, actor="Aminah")
+    assert ((await look(runtime, device)).twins, (await look(runtime, other)).twins) == ((), ())

@@ -13,6 +13,7 @@ from fleetcast.services.suppressions import (
     lift_suppression,
     list_suppressions,
     suppress,
+    suppress_refusals,
 )
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.store import suppressions
@@ -232,3 +233,28 @@ async def waiting_for_lock(runtime: Runtime) -> None:
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         ):
             await watcher.execute("SELECT pg_sleep(0.005)")
+
+
+async def test_many_people_who_refused_at_once_cost_their_own_messages_and_no_others(
+    runtime: Runtime, shop: Workspace
+) -> None:
+    """A list of refusals must not read through years of messages to other people."""
+    async with runtime.db.transaction() as connection:
+        made = await make_broadcast(connection, shop.id, devices=4, people=100)
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            "INSERT INTO broadcast_messages (workspace_id, device_id, campaign_id, content_id, not_before, created_at, "
+            "shard_id, recipient, dedupe_key, variables, status) "
+            "SELECT $1, d.id, NULL, c.id, fleetcast_now(), fleetcast_now(), d.shard_id, '+6099' || i, 'x:' || i, '{}', "
+            "'cancelled' FROM generate_series(1, 20000) i, (SELECT * FROM devices LIMIT 1) d, contents c",
+            shop.id,
+        )
+        await connection.execute("SET LOCAL session_replication_role = origin")
+    async with runtime.db.connection() as connection:
+        await connection.execute("ANALYZE broadcast_messages")
+    async with runtime.db.transaction() as connection:
+        assert await suppress_refusals(connection, shop.id, made.phones, "said no in a list") == 100
+        read: int = await connection.fetchval(
+            "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'broadcast_messages'"
+        )
+    assert read < 2_000

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
+import asyncpg
 import pytest
 
 from fleetcast.errors import ConfigurationError, Unavailable, Uncertain
@@ -131,3 +132,29 @@ async def test_a_server_that_goes_away_before_the_commit_has_certainly_not_done_
         async with db.transaction() as connection:
             await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     assert not isinstance(lost.value, Uncertain)
+
+
+async def at_once(db: Database, statements: str) -> None:
+    async with db.transaction() as connection:
+        await connection.execute(statements)
+
+
+async def test_what_a_transaction_set_and_locked_is_over_when_its_connection_is_used_again(database_url: str) -> None:
+    async with Database(database_url, pool_size=1) as db:
+        async with db.transaction() as connection:
+            await connection.execute("SET LOCAL enable_sort = off; SET LOCAL statement_timeout = '5s'")
+            await connection.execute("SELECT pg_advisory_xact_lock(1)")
+            first = connection.get_server_pid()
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await at_once(db, "SET LOCAL enable_sort = off; SELECT pg_advisory_xact_lock(1); SELECT 1 / 0")
+        async with db.connection() as connection:
+            assert connection.get_server_pid() == first
+            assert not connection.is_in_transaction()
+            assert await connection.fetchval("SHOW enable_sort") == "on"
+            assert await connection.fetchval("SHOW statement_timeout") == "0"
+            assert (
+                await connection.fetchval(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = $1", first
+                )
+                == 0
+            )

@@ -8,7 +8,7 @@ import pytest
 
 from fleetcast.domain.identifiers import DeviceId, MessageId, WorkspaceId
 from fleetcast.domain.message import MessageStatus, Outcome, Reason
-from fleetcast.store import transitions
+from fleetcast.store import shards, transitions
 from fleetcast.store.connection import Connection, Database
 from fleetcast.store.invariants import broken_invariants
 from tests.store.broadcast import Broadcast, make_broadcast
@@ -109,3 +109,27 @@ async def test_it_goes_on_once_the_doubt_is_settled(connection: Connection, cast
     assert same_person in await queued(connection, cast.devices[:1])
     assert len(await cast.claim(connection, same_person)) == 1
     assert await broken_invariants(connection) == []
+
+
+async def test_however_many_are_in_doubt_or_wait_for_it_what_is_queued_behind_them_is_found(
+    connection: Connection, workspace: WorkspaceId
+) -> None:
+    cast = await make_broadcast(connection, workspace, devices=1, people=202)
+    doubtful, held, last = cast.messages[:100], cast.messages[100:200], cast.messages[200:]
+    await connection.execute("UPDATE devices SET transport = 'linked'")
+    await connection.execute("SET session_replication_role = replica")
+    await connection.execute(
+        "UPDATE broadcast_messages SET status = 'in_doubt', in_doubt_since = fleetcast_now() WHERE id = ANY ($1)",
+        doubtful,
+    )
+    await connection.execute(
+        "UPDATE broadcast_messages b SET recipient = o.recipient FROM broadcast_messages o "
+        "WHERE b.id = ANY ($1::bigint[]) AND o.id = b.id - 100",
+        held,
+    )
+    await connection.execute("SET session_replication_role = origin")
+    [room] = await shards.room(connection, None)
+    assert (room.device, room.in_window) == (cast.devices[0], 0)
+    assert await queued(connection, cast.devices) == set(last)
+    found = await shards.queued(connection, cast.devices)
+    assert [[message for message, _ in rows] for _, rows in found] == [list(last)]

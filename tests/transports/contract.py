@@ -131,9 +131,9 @@ class Reader:
             if self._confirms:
                 await self._transport.confirm(batch)
 
-    async def until(self, happened: Callable[[list[Inbound]], bool]) -> list[Inbound]:
+    async def until(self, happened: Callable[[list[Inbound]], bool], within: float = BOUND) -> list[Inbound]:
         """All events so far, once they satisfy the condition."""
-        async with self._news, asyncio.timeout(BOUND):
+        async with self._news, asyncio.timeout(within):
             await self._news.wait_for(lambda: happened(self.events))
         return self.events
 
@@ -148,13 +148,13 @@ class Reader:
     def states(self, device: DeviceId) -> list[StateChange]:
         return [e for e in self.events if isinstance(e, StateChange) and e.device == device]
 
-    async def state(self, device: DeviceId, state: DeviceState, times: int = 1) -> StateChange:
+    async def state(self, device: DeviceId, state: DeviceState, times: int = 1, within: float = BOUND) -> StateChange:
         """The device's newest change to this state, once there were so many."""
 
         def mine() -> list[StateChange]:
             return [change for change in self.states(device) if change.state is state]
 
-        await self.until(lambda _: len(mine()) >= times)
+        await self.until(lambda _: len(mine()) >= times, within)
         return mine()[-1]
 
     def pairing(self, device: DeviceId) -> list[PairingNews]:

@@ -10,13 +10,12 @@ from fastapi import FastAPI
 
 from fleetcast.api.app import PREFIX, create_api
 from fleetcast.domain.access import Role
-from fleetcast.embedded.servers import EmbeddedServers
 from fleetcast.runtime import Runtime
 from fleetcast.services.workspaces import create_workspace
 from fleetcast.web.app import create_app
 from tests.api import tenants
 from tests.api.tenants import Person
-from tests.fresh import whole_runtime
+from tests.fresh import Databases, whole_runtime
 from tests.security.seeding import Tenant, whole_workspace
 
 PAGES = (
@@ -132,9 +131,9 @@ def is_whole(answer: httpx2.Response) -> bool:
 
 
 @pytest.fixture(scope="module")
-async def opened(servers: EmbeddedServers, template: str, short_directory: Path) -> AsyncIterator[Runtime]:
+async def opened(databases: Databases, redis_url: str, short_directory: Path) -> AsyncIterator[Runtime]:
     """One for all of them: they only look."""
-    async with whole_runtime(servers, template, short_directory) as runtime:
+    async with whole_runtime(databases, redis_url, short_directory) as runtime:
         yield runtime
 
 

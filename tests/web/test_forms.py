@@ -12,6 +12,7 @@ from fleetcast.domain.access import Role
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId, DeviceId, LeadId, MessageId, WorkspaceId
 from fleetcast.domain.lead import Consent
+from fleetcast.domain.message import PRIORITY_REPLY, PRIORITY_SINGLE
 from fleetcast.runtime import Runtime
 from fleetcast.services import campaigns, devices, leads, messages, suppressions
 from fleetcast.services.accounts import keys, membership
@@ -220,6 +221,62 @@ async def test_a_lead_is_changed_refuses_and_is_forgotten(
     assert (shown.stored.lead.consent, shown.suppressed) == (Consent.REFUSED, True)
     await done(browser, f"/leads/{lead}/remove")
     assert (await browser.get(f"/leads/{lead}")).status_code == 404
+
+
+async def test_a_lead_is_written_to_once_by_its_own_device_and_answered_where_they_wrote(
+    browser: httpx2.AsyncClient, runtime: Runtime, shop: Tenant
+) -> None:
+    lead, path = LeadId(int(shop.ids["lead_id"])), f"/leads/{shop.ids['lead_id']}"
+    page = (await browser.get(path)).text
+    assert "Write…" in page
+    once = re.search(r'name="once" value="(\w+)"', page)
+    assert once is not None
+    for _ in range(2):  # a button that was pressed twice
+        said = await done(browser, f"{path}/write", text="Your parcel is here", once=once[1])
+    assert said == "Your message goes out at the device&#39;s next turn."
+    stored = (await leads.show_lead(runtime, shop.workspace, lead)).stored
+    async with runtime.db.connection() as connection:
+        made = await connection.fetch(
+            "SELECT b.device_id, b.priority, c.body FROM broadcast_messages b JOIN contents c ON c.id = b.content_id "
+            "WHERE b.recipient = $1 AND c.body LIKE '%parcel%'",
+            stored.lead.phone,
+        )
+        await connection.execute(
+            "INSERT INTO inbox (workspace_id, device_id, occurred_at, kind, event_id, sender, body) "
+            "VALUES ($1, $2, fleetcast_now(), 'reply', 'a-reply', $3, 'When?')",
+            shop.workspace,
+            stored.device_id,
+            stored.lead.phone,
+        )
+    assert [tuple(row) for row in made] == [(stored.device_id, PRIORITY_SINGLE, "Your parcel is here")]
+    assert "Answer…" in (await browser.get(path)).text
+    await done(browser, f"{path}/write", text="Until six")
+    async with runtime.db.connection() as connection:
+        assert (
+            await connection.fetchval(
+                "SELECT b.priority FROM broadcast_messages b JOIN contents c ON c.id = b.content_id "
+                "WHERE c.body = 'Until six'"
+            )
+            == PRIORITY_REPLY
+        )
+
+
+async def test_an_empty_message_to_a_lead_is_refused_in_its_sheet(browser: httpx2.AsyncClient, shop: Tenant) -> None:
+    answer = await send(browser, f"/leads/{shop.ids['lead_id']}/write", text="  ")
+    assert answer.status_code == 422
+    assert "a text is needed" in alert(answer)
+    assert "data-open" in answer.text
+
+
+async def test_nobody_can_write_to_a_lead_that_refused(
+    browser: httpx2.AsyncClient, runtime: Runtime, shop: Tenant
+) -> None:
+    path = f"/leads/{shop.ids['lead_id']}"
+    await done(browser, f"{path}/consent", said="refused", source="on the telephone")
+    assert "Write…" not in (await browser.get(path)).text
+    assert await done(browser, f"{path}/write", text="Still") == (
+        "Nothing was sent: this person asked for no more messages."
+    )
 
 
 async def test_consent_needs_a_source(browser: httpx2.AsyncClient, shop: Tenant) -> None:

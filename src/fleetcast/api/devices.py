@@ -124,6 +124,10 @@ class Pairing(BaseModel):
     phone: str | None = Field(description="The number whose phone is to type a code in. null: a QR code.")
     until: datetime | None = Field(description="So long a phone is waited for. null: nobody waits for one.")
     unlinking: bool = Field(description="It was logged out, and WhatsApp does not know yet.")
+    twins: int = Field(
+        description="So many other devices of the workspace are linked to the same phone. What they send leaves from "
+        "one number, faster than the pace of each says: log all but one out."
+    )
 
 
 class PairingCode(BaseModel):
@@ -236,6 +240,7 @@ def _pairing(found: pairing.Pairing) -> Pairing:
         phone=found.code_for,
         until=found.until,
         unlinking=found.unlinking,
+        twins=len(found.twins),
     )
 
 

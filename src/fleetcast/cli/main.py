@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from fleetcast.cli import loading
 from fleetcast.cli.output import complain, emit_json, error_facts
 from fleetcast.errors import FleetcastError
 from fleetcast.settings import load_settings
@@ -173,6 +174,7 @@ def main(arguments: list[str]) -> int:
 
 def run() -> None:
     """Entry point of the command. A reader that went away (`fleetcast … | head`) ends it quietly."""
+    loading.begin()
     try:
         code = main(sys.argv[1:])
     except BrokenPipeError:

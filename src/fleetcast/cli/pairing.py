@@ -43,6 +43,8 @@ async def follow(runtime: Runtime, workspace_id: WorkspaceId, started: Pairing, 
     if ended.device.state in (DeviceState.UNPAIRED, DeviceState.PAIRING, DeviceState.LOGGED_OUT, DeviceState.BANNED):
         reason = ended.device.state_reason if ended.device.state is not DeviceState.PAIRING else NOBODY_CAME
         raise Conflict(f"{name} is not paired: {reason or NOBODY_CAME}. Run the command again for new codes.")
+    if ended.warning:
+        out.print(Text(ended.warning, style="yellow"))
     return ended.device
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from fleetcast import failpoints
+from fleetcast.cli import loading
 from fleetcast.cli.output import say
 from fleetcast.embedded.attach import attached
 from fleetcast.errors import ConfigurationError
@@ -46,6 +47,7 @@ def person() -> str:
 
 def runner(main: Coroutine[Any, Any, T]) -> T:
     """Run to the end, on uvloop where there is a wheel of it."""
+    loading.end()
     result: T = _LOOPS.run(main)
     return result
 
@@ -83,6 +85,7 @@ def with_runtime(work: Callable[[Runtime], Awaitable[T]], *, migrate: bool = Tru
             asyncio.get_running_loop().set_exception_handler(lambda *_: None)
             raise
 
+    loading.end()
     with attached(settings) as served:
         return asyncio.run(run(served))
 

@@ -51,6 +51,8 @@ class Pairing:
     until: datetime | None
     unlinking: bool
     """It was logged out, and WhatsApp does not know yet."""
+    twins: int
+    """So many other devices of the workspace are linked to the same phone: log all but one out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

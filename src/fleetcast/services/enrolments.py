@@ -18,12 +18,11 @@ from fleetcast.services import paging
 from fleetcast.services.sequence_work import come_in
 from fleetcast.services.sequences import get_sequence, subject
 from fleetcast.store import audit, enrolling, enrolments, leads, sequence_steps, workspaces
-from fleetcast.store.audience import SHARE_SUPPRESSIONS
+from fleetcast.store.audience import BY_KEY, SHARE_SUPPRESSIONS
 from fleetcast.store.enrolling import Run
 from fleetcast.store.enrolments import Enrolment, StepMessage, Wanted
 from fleetcast.store.sequence_steps import Step
 from fleetcast.store.sequences import Sequence
-from fleetcast.store.sequencing import BY_KEY
 
 __all__ = [
     "MOST_AT_ONCE",

@@ -43,10 +43,24 @@ class Pairing:
     """It is logged out here, and WhatsApp does not know yet."""
     has_owner: bool
     """A sender has the device at this moment. Without one nothing happens until there is."""
+    twins: tuple[str, ...] = ()
+    """Other devices of the workspace that are linked to the same phone: what all of them send leaves from one number,
+    which their paces do not know.
+    """
     code: Code | None = None
     """What to show now. There is none for moments, and never for those who only look."""
     codes_arrive: bool = True
     """False: it could not be fetched, for Redis does not answer."""
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the phone that is linked, as a sentence; empty where nothing is."""
+        if not self.twins:
+            return ""
+        return (
+            f"The same phone is linked as {', '.join(self.twins)} too: what they all send leaves from one number, "
+            "faster than the pace of each says. Log all but one out."
+        )
 
     @property
     def under_way(self) -> bool:
@@ -60,7 +74,9 @@ async def look(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId,
         row = await pairing.look(connection, workspace_id, device_id)
     if row is None:
         raise _no_device(device_id)
-    found = Pairing(row.device, row.order, row.code_for, row.until, row.seconds_left, row.unlinking, row.has_owner)
+    found = Pairing(
+        row.device, row.order, row.code_for, row.until, row.seconds_left, row.unlinking, row.has_owner, row.twins
+    )
     if not (with_code and found.under_way):
         return found
     try:

@@ -36,7 +36,7 @@ from fleetcast.store import (
     transitions,
     workspaces,
 )
-from fleetcast.store.audience import SHARE_SUPPRESSIONS
+from fleetcast.store.audience import BY_KEY, SHARE_SUPPRESSIONS
 from fleetcast.store.connection import Connection
 from fleetcast.store.enrolling import Candidate, Newcomer
 from fleetcast.store.sequences import Sequence
@@ -84,7 +84,7 @@ def _zone(name: str) -> ZoneInfo:
 async def send_due(runtime: Runtime, workspace_id: WorkspaceId, sequence_id: SequenceId) -> int:
     """The next due steps of a sequence become messages, or expire, or are tried again. How many people that was."""
     async with runtime.db.transaction() as connection:
-        await connection.execute(sequencing.BY_KEY)
+        await connection.execute(BY_KEY)
         await connection.execute(SHARE_SUPPRESSIONS, workspace_id)
         sequence = await sequencing.take(connection, sequence_id)
         if sequence is None:
@@ -141,7 +141,7 @@ def _anew(waiting: Waiting, timeline: Timeline, revision: int, now: datetime) ->
 async def follow_ends(runtime: Runtime) -> int:
     """Decide what follows steps that have ended. How many ends were taken."""
     async with runtime.db.transaction() as connection:
-        await connection.execute(sequencing.BY_KEY)
+        await connection.execute(BY_KEY)
         taken, found = await sequencing.ended(connection)
         timelines = {
             key: await sequence_steps.timeline(connection, *key)
@@ -217,21 +217,21 @@ def _retried(ended: Ended, reason: Reason | None) -> Place | None:
 async def clear_stopped(runtime: Runtime) -> int:
     """Cancel what waits for people who are in their sequence no more."""
     async with runtime.db.transaction() as connection:
-        await connection.execute(sequencing.BY_KEY)
+        await connection.execute(BY_KEY)
         return await sequencing.clear_stopped(connection)
 
 
 async def expire(runtime: Runtime) -> int:
     """Skip messages whose window is over."""
     async with runtime.db.transaction() as connection:
-        await connection.execute(sequencing.BY_KEY)
+        await connection.execute(BY_KEY)
         return await transitions.expire_steps(connection)
 
 
 async def take_back(runtime: Runtime, workspace_id: WorkspaceId, sequence_id: SequenceId) -> bool:
     """Take back what waits and is not to be sent now; whether there may be more."""
     async with runtime.db.transaction() as connection:
-        await connection.execute(sequencing.BY_KEY)
+        await connection.execute(BY_KEY)
         await connection.execute(SHARE_SUPPRESSIONS, workspace_id)
         return await sequencing.take_back(connection, sequence_id)
 
@@ -239,7 +239,7 @@ async def take_back(runtime: Runtime, workspace_id: WorkspaceId, sequence_id: Se
 async def retime(runtime: Runtime, sequence_id: SequenceId) -> bool:
     """Place the next people anew after the timeline has changed; whether there may be more."""
     async with runtime.db.transaction() as connection:
-        await connection.execute(sequencing.BY_KEY)
+        await connection.execute(BY_KEY)
         sequence = await sequencing.take_for_retiming(connection, sequence_id)
         if sequence is None:
             return False
@@ -253,7 +253,7 @@ async def retime(runtime: Runtime, sequence_id: SequenceId) -> bool:
 async def end_archived(runtime: Runtime, workspace_id: WorkspaceId, sequence_id: SequenceId) -> bool:
     """Stop the next people of an archived sequence; whether there may be more."""
     async with runtime.db.transaction() as connection:
-        await connection.execute(sequencing.BY_KEY)
+        await connection.execute(BY_KEY)
         done = await enrolments.stop_first(connection, workspace_id, sequence_id, StopReason.BY_PERSON, STOP_CHUNK)
     return done > 0
 
@@ -297,7 +297,7 @@ async def come_in(
 async def hear_news(runtime: Runtime, workspace_id: WorkspaceId) -> int:
     """Stop whose standing has changed, and enrol leads that came into a niche. How many leads were looked at."""
     async with runtime.db.transaction() as connection:
-        await connection.execute(sequencing.BY_KEY)
+        await connection.execute(BY_KEY)
         await connection.execute(SHARE_SUPPRESSIONS, workspace_id)
         news = await enrolling.take_news(connection, workspace_id)
         if news.converted:
@@ -314,7 +314,7 @@ async def hear_news(runtime: Runtime, workspace_id: WorkspaceId) -> int:
 async def take_run_step(runtime: Runtime, run_id: int) -> bool:
     """Enrol the next people of a run; whether there may be more now. It rests and ends with its sequence."""
     async with runtime.db.transaction() as connection:
-        await connection.execute(sequencing.BY_KEY)
+        await connection.execute(BY_KEY)
         work = await enrolling.take_run(connection, run_id)
         if work is None:
             return False

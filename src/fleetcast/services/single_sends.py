@@ -25,7 +25,7 @@ from fleetcast.store.audience import SHARE_SUPPRESSIONS
 from fleetcast.store.connection import Connection
 from fleetcast.store.messages import MessageRow
 
-__all__ = ["DEFAULT_EXPIRES_AFTER", "SingleSend", "send_message"]
+__all__ = ["DEFAULT_EXPIRES_AFTER", "SingleSend", "send_message", "wrote_lately"]
 
 DEFAULT_EXPIRES_AFTER = "1d"
 """What is not sent by then is of no use to anybody, unless it is said otherwise."""
@@ -96,6 +96,12 @@ async def send_message(
     if made.status is MessageStatus.PENDING:
         await runtime.nudges.urgent([asked.device_id])
     return made
+
+
+async def wrote_lately(runtime: Runtime, workspace_id: WorkspaceId, device_id: DeviceId, person: Phone) -> bool:
+    """Whether this person wrote to the device within a day: a message to them is an answer then."""
+    async with runtime.db.connection() as connection:
+        return await single_sends.wrote_lately(connection, workspace_id, device_id, person)
 
 
 async def _check(

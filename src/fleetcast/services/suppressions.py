@@ -13,7 +13,7 @@ from fleetcast.domain.sequence import StopReason
 from fleetcast.errors import InvalidInput, InvalidInputs, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.store import audit, enrolments, history, suppressions, transitions
-from fleetcast.store.audience import KEYED
+from fleetcast.store.audience import BY_KEY
 from fleetcast.store.connection import Connection
 from fleetcast.store.suppressions import Suppression
 from fleetcast.store.workspaces import Workspace
@@ -74,7 +74,7 @@ async def suppress_refusals(
     """Suppress people who refused in a list of leads, in the caller's transaction, at most `LARGEST_LIST` at a time.
     Returns how many waiting messages that ended.
     """
-    await connection.execute(KEYED)
+    await connection.execute(BY_KEY)
     return (await _suppress(connection, workspace_id, phones, "import", note))[1]
 
 
@@ -128,7 +128,7 @@ async def add_suppressions(
         raise InvalidInputs(problems)
     phones = list(read)
     async with runtime.db.transaction() as connection:
-        await connection.execute(KEYED)
+        await connection.execute(BY_KEY)
         await audit.record_all(connection, workspace.id, actor, "suppression.add", phones, after={"note": note})
         added, skipped = await _suppress(connection, workspace.id, phones, "person", note)
     return SuppressedMany(sorted(added), sorted(set(phones) - set(added)), skipped)

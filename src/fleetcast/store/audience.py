@@ -24,6 +24,9 @@ meets every row that was planned before it and none is planned behind its back."
 
 KEYED = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in HOT_SESSION.items())
 """For a transaction that counts or plans: a lead's device and suppression by their keys, whatever ANALYZE has seen."""
+BY_KEY = f"{KEYED}; SET LOCAL enable_sort = on"
+"""For a transaction that locks rows in the order of their ids: everything by its key. Some thousand rows are sorted in
+no time; where that is forbidden, a plan rather walks over a whole table in the order that is wanted."""
 LONGEST_COUNT_SECONDS = 30
 """A count that takes longer is given up: an old open snapshot slows the whole queue."""
 

@@ -121,6 +121,12 @@ async def _prepare_connection(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=_from_jsonb, schema="pg_catalog")
 
 
+async def _nothing_to_undo(connection: asyncpg.Connection) -> None:
+    """In place of the driver's round trip after each use: whoever borrows a connection of the pool sets, locks and
+    declares for a transaction only. What needs more has a connection of its own (`dedicated`).
+    """
+
+
 class Database:
     """One PostgreSQL database. Open with `async with Database(dsn)`.
 
@@ -141,6 +147,7 @@ class Database:
                 min_size=0,
                 max_size=self._pool_size,
                 init=_prepare_connection,
+                reset=_nothing_to_undo,
                 timeout=10,
                 command_timeout=self._patience,
             )

@@ -10,6 +10,7 @@ import asyncpg
 
 from fleetcast.store.audience import KEYED
 from fleetcast.store.connection import Connection
+from fleetcast.store.transition_statements import HELD
 
 DEVICES_LOOKED_AT = 10_000
 """Ready devices whose queues are looked at for the age, each with one probe for each running campaign."""
@@ -32,18 +33,17 @@ LEASES = """
 SELECT owner, count(*) AS n FROM shards WHERE owner IS NOT NULL AND expires_at > fleetcast_now() GROUP BY owner"""
 
 # One probe for each queue of a device finds the row in front. A device that has just sent, or just come back, has not
-# kept it waiting: what counts is how long the row in front has been waiting for nothing but its device. `campaign_id`
-# is in the order for the planner, which does not know that IS NULL leaves only one.
-_FRONT = (
-    "AND p.is_open AND p.status IN ('pending', 'queued') ORDER BY p.campaign_id, p.priority, p.not_before, p.id LIMIT 1"
-)
+# kept it waiting: what counts is how long the row in front has been waiting for nothing but its device, and what waits
+# for the end of a doubt does not. `campaign_id` is in the order for the planner, which does not know that IS NULL
+# leaves only one.
+_FRONT = f"AND p.is_open AND p.status IN ('pending', 'queued') AND NOT ({HELD.format(m='p')}) ORDER BY p.campaign_id, p.priority, p.not_before, p.id LIMIT 1"
 QUEUE_AGE = f"""
 WITH clock AS MATERIALIZED (SELECT fleetcast_now() AS now)
 SELECT coalesce(
   max(extract(epoch FROM clock.now - greatest(front.not_before, d.last_send_at, d.state_since))), 0)::float8
 FROM clock
 CROSS JOIN (
-  SELECT id, workspace_id, last_send_at, state_since FROM devices WHERE is_ready ORDER BY id LIMIT $1) d
+  SELECT id, workspace_id, transport, last_send_at, state_since FROM devices WHERE is_ready ORDER BY id LIMIT $1) d
 CROSS JOIN LATERAL (
   (SELECT p.not_before FROM broadcast_messages p WHERE p.device_id = d.id AND p.campaign_id IS NULL {_FRONT})
   UNION ALL

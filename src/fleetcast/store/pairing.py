@@ -69,10 +69,14 @@ SELECT id, transport, phone, pairing_order, pairing_phone,
 FROM devices
 WHERE shard_id = ANY ($1::smallint[]) AND (pairing_until IS NOT NULL OR logout_ordered_at IS NOT NULL)"""
 
+_IS_LINKED = "{d}.deleted_at IS NULL AND {d}.state IN ('connecting', 'online', 'offline', 'restricted')"
 LOOK = f"""
 SELECT {devices.COLUMNS}, pairing_order, pairing_phone, pairing_until, logout_ordered_at,
   greatest(0, extract(epoch FROM pairing_until - fleetcast_now()))::float8 AS seconds_left,
-  (SELECT s.owner IS NOT NULL AND s.expires_at > fleetcast_now() FROM shards s WHERE s.id = shard_id) AS has_owner
+  (SELECT s.owner IS NOT NULL AND s.expires_at > fleetcast_now() FROM shards s WHERE s.id = shard_id) AS has_owner,
+  (SELECT array_agg(o.name ORDER BY lower(o.name)) FROM devices o WHERE o.workspace_id = devices.workspace_id
+     AND o.id <> devices.id AND o.phone = devices.phone
+     AND {_IS_LINKED.format(d="o")} AND {_IS_LINKED.format(d="devices")}) AS twins
 FROM devices WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL"""
 
 
@@ -106,6 +110,8 @@ class PairingRow:
     """It is logged out, and WhatsApp does not know yet."""
     has_owner: bool
     """A sender has it at this moment."""
+    twins: tuple[str, ...]
+    """Other devices of the workspace that are linked to the same phone."""
 
 
 async def begin(connection: Connection, device_id: DeviceId, seconds: float, code_for: Phone | None) -> None:
@@ -177,4 +183,5 @@ async def look(connection: Connection, workspace_id: WorkspaceId, device_id: Dev
         seconds_left=row["seconds_left"] or 0.0,
         unlinking=row["logout_ordered_at"] is not None,
         has_owner=bool(row["has_owner"]),
+        twins=tuple(row["twins"] or ()),
     )

@@ -13,7 +13,7 @@ from fleetcast.domain.identifiers import DeviceId, EnrolmentId, MessageId, Seque
 from fleetcast.domain.message import PRIORITY_SEQUENCE
 from fleetcast.domain.sequence import EnrolmentState, FailureRule, StopReason
 from fleetcast.store import transitions
-from fleetcast.store.audience import KEYED, missing
+from fleetcast.store.audience import missing
 from fleetcast.store.connection import Connection
 from fleetcast.store.leads import LEAD_VARIABLES_SQL
 from fleetcast.store.sequences import COLUMNS, Sequence, read
@@ -21,9 +21,6 @@ from fleetcast.store.transition_statements import CLOCK
 
 CHUNK = 1_000
 """Enrolments looked at in one transaction."""
-BY_KEY = f"{KEYED}; SET LOCAL enable_sort = on"
-"""For each of these transactions: everything by its key. A thousand rows are sorted in no time; where that is
-forbidden, a plan rather walks over a whole table in the order that is wanted."""
 
 
 @dataclass(frozen=True, slots=True)

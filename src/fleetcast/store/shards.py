@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from fleetcast.store.connection import Connection
-from fleetcast.store.transition_statements import ANSWERS_ONLY
+from fleetcast.store.transition_statements import ANSWERS_ONLY, HELD
 
 ACQUIRE = """
 UPDATE shards SET owner = $1, epoch = epoch + 1, expires_at = fleetcast_now() + $2::interval
@@ -82,16 +82,18 @@ UNCERTAIN = """
 SELECT id, attempts, lease_epoch FROM broadcast_messages
 WHERE id = ANY ($1::bigint[]) AND status = 'sending' AND lease_epoch = ANY ($2::bigint[])"""
 
-# The queued rows of a device stand in front of its part of the index, so a short look at each queue finds them.
-_FRONT = """
+# The queued rows of a device stand in front of its part of the index, so a short look at each queue finds them. What is
+# in doubt, and what waits for that, stays there for an hour or a day and is looked past.
+_IN_TURN = f"p.is_open AND p.status <> 'in_doubt' AND NOT (p.status = 'pending' AND {HELD.format(m='p')})"
+_FRONT = f"""
   SELECT f.* FROM (
     (SELECT p.id, p.status, p.campaign_id, p.sequence_id, p.priority, p.not_before, p.expires_at
-     FROM broadcast_messages p WHERE p.device_id = d.id AND p.campaign_id IS NULL AND p.is_open
+     FROM broadcast_messages p WHERE p.device_id = d.id AND p.campaign_id IS NULL AND {_IN_TURN}
      ORDER BY p.priority, p.not_before, p.id LIMIT 64)
     UNION ALL
     (SELECT r.* FROM campaigns c CROSS JOIN LATERAL (
        SELECT p.id, p.status, p.campaign_id, p.sequence_id, p.priority, p.not_before, p.expires_at
-       FROM broadcast_messages p WHERE p.device_id = d.id AND p.campaign_id = c.id AND p.is_open
+       FROM broadcast_messages p WHERE p.device_id = d.id AND p.campaign_id = c.id AND {_IN_TURN}
        ORDER BY p.priority, p.not_before, p.id LIMIT 64) r
      WHERE c.workspace_id = d.workspace_id AND c.status = 'running')) f"""
 QUEUED = f"""

@@ -11,12 +11,14 @@ from fleetcast.domain.identifiers import ContentId, DeviceId, MessageId, Phone, 
 from fleetcast.domain.message import ANSWER_WITHIN, PRIORITY_REPLY, PRIORITY_SINGLE
 from fleetcast.store.connection import Connection
 
+_WROTE = """EXISTS (SELECT 1 FROM inbox i WHERE i.workspace_id = {d}.workspace_id AND i.sender = {sender}
+    AND i.device_id = {d}.id AND i.kind = 'reply' AND i.occurred_at > fleetcast_now() - {within}::interval)"""
+
 _INSERT = f"""
 INSERT INTO broadcast_messages (workspace_id, device_id, lead_id, content_id, not_before, expires_at, created_at,
   shard_id, priority, shared, recipient, dedupe_key, variables)
 SELECT d.workspace_id, d.id, l.id, $4, clock.now, clock.now + $5::interval, clock.now, d.shard_id,
-  CASE WHEN EXISTS (SELECT 1 FROM inbox i WHERE i.workspace_id = d.workspace_id AND i.sender = $3 AND i.device_id = d.id
-    AND i.kind = 'reply' AND i.occurred_at > clock.now - $7::interval) THEN {PRIORITY_REPLY} ELSE {PRIORITY_SINGLE} END,
+  CASE WHEN {_WROTE.format(d="d", sender="$3", within="$7")} THEN {PRIORITY_REPLY} ELSE {PRIORITY_SINGLE} END,
   coalesce(l.shared, false), $3, $6, '{{}}'
 FROM (SELECT fleetcast_now() AS now) clock, devices d LEFT JOIN leads l ON l.device_id = d.id AND l.phone = $3
 WHERE d.workspace_id = $1 AND d.id = $2 AND d.deleted_at IS NULL
@@ -47,6 +49,14 @@ async def insert(
         _INSERT, workspace_id, device_id, recipient, content_id, expires_after, key, ANSWER_WITHIN
     )
     return None if made is None else MessageId(made)
+
+
+async def wrote_lately(connection: Connection, workspace_id: WorkspaceId, device_id: DeviceId, person: Phone) -> bool:
+    """Whether this person wrote to the device so lately that a message to them is an answer."""
+    asked = (
+        f"SELECT {_WROTE.format(d='d', sender='$3', within='$4')} FROM devices d WHERE workspace_id = $1 AND id = $2"
+    )
+    return bool(await connection.fetchval(asked, workspace_id, device_id, person, ANSWER_WITHIN))
 
 
 async def by_key(connection: Connection, workspace_id: WorkspaceId, key: str) -> tuple[MessageId, ContentId] | None:

@@ -151,6 +151,8 @@ SAID: dict[str, str | tuple[str, str]] = {
     "step-removed": ("The step is removed.", "The step is removed; {n} people go on with the next one."),
     "enrolments-stopped": ("One person was taken out.", "{n} people were taken out."),
     "lead-changed": "What is known of this person is changed.",
+    "lead-written": "Your message goes out at the device's next turn.",
+    "lead-unwanted": "Nothing was sent: this person asked for no more messages.",
     "lead-given": "It is written down that they agreed.",
     "lead-refused": "They are never written to again from this workspace.",
     "lead-removed": "This person is forgotten.",

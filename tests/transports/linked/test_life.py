@@ -53,6 +53,18 @@ async def texts(scene: Scene, person: str) -> list[str]:
 # connections
 
 
+async def test_f35_a_connection_that_went_mute_is_noticed_within_a_minute_and_replaced(scene: Scene) -> None:
+    """No farewell, no error: the library asks every half minute whether anybody is there."""
+    async with reading(scene.transport) as reader:
+        device = await opened(scene, reader)
+        await scene.control.silence(scene.companions[device.id])
+        await reader.state(device.id, DeviceState.OFFLINE, within=60)
+        await reader.state(device.id, DeviceState.ONLINE, times=2)
+        person = fresh_number()
+        await scene.transport.send(message(device, person), BOUND)
+    assert await texts(scene, person) == ["Hello"]
+
+
 async def test_f35_a_device_whose_connection_was_lost_is_back_without_a_code(scene: Scene) -> None:
     async with reading(scene.transport) as reader:
         device = await opened(scene, reader)

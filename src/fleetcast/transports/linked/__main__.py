@@ -5,6 +5,7 @@ parent reads into its log.
 """
 
 import asyncio
+import gc
 import os
 import resource
 import socket
@@ -44,11 +45,14 @@ def _enough_files(devices: int) -> bool:
 
 
 async def _serve(fd: int, devices: int) -> int:
+    gc.disable()  # what is loaded stays: it need not be looked through for garbage again and again
     from fleetcast.clock import Clock
     from fleetcast.transports.linked.child import Child
     from fleetcast.transports.linked.library import prepare
     from fleetcast.transports.linked.protocol import LONGEST_LINE, Wire
 
+    gc.freeze()
+    gc.enable()
     prepare(devices + THREADS_BESIDE)
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=fd), limit=LONGEST_LINE)
     await Child(Wire(reader, writer), Clock(), Random()).serve()

@@ -1,14 +1,17 @@
 """One of the people who are written to, and the way in for files. The list of them is `lead_list`."""
 
+import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from fleetcast.domain.access import Scope
+from fleetcast.domain.content import LONGEST_BODY
 from fleetcast.domain.identifiers import DeviceId, LeadId
 from fleetcast.domain.lead import Consent, LeadStatus
-from fleetcast.errors import FleetcastError, InvalidInput
+from fleetcast.domain.message import MessageStatus
+from fleetcast.errors import FleetcastError, InvalidInput, NotFound
 from fleetcast.services import devices, leads
 from fleetcast.services.devices import Device
 from fleetcast.services.import_jobs import ImportJobs
@@ -16,6 +19,7 @@ from fleetcast.services.lead_fields import LeadFields
 from fleetcast.services.lead_imports import get_import, page_of_imports
 from fleetcast.services.lead_timeline import story_of
 from fleetcast.services.leads import ConsentGiven
+from fleetcast.services.single_sends import SingleSend, send_message, wrote_lately
 from fleetcast.web import rendering
 from fleetcast.web.place import Looking, Place, Sending
 
@@ -75,12 +79,18 @@ async def show_lead(
 
 
 async def _one(
-    request: Request, here: Place, lead_id: LeadId, *, before: str = "", trouble: FleetcastError | None = None
+    request: Request,
+    here: Place,
+    lead_id: LeadId,
+    *,
+    before: str = "",
+    trouble: FleetcastError | None = None,
+    text: str = "",
 ) -> HTMLResponse:
     shown = await leads.show_lead(here.runtime, here.workspace.id, lead_id)
     story = await story_of(here.runtime, here.workspace.id, shown.stored, before=before or None)
-    device = shown.stored.device_id
-    names = await devices.names_of(here.runtime, here.workspace.id, [device])
+    device = await _device_of(here, shown.stored.device_id)
+    phone = shown.stored.lead.phone
     return rendering.page(
         request,
         here,
@@ -92,11 +102,22 @@ async def _one(
         lead=shown.stored.lead,
         suppressed=shown.suppressed,
         device=device,
-        device_name=names.get(device),
+        wrote=device is not None and await wrote_lately(here.runtime, here.workspace.id, device.id, phone),
+        text=text,
+        once=secrets.token_hex(12),
+        largest=LONGEST_BODY,
         story=story,
         before=before,
         trouble=trouble,
     )
+
+
+async def _device_of(here: Place, device_id: DeviceId) -> Device | None:
+    """Whose lead it is; None when that was removed."""
+    try:
+        return await devices.get_device(here.runtime, here.workspace.id, device_id)
+    except NotFound:
+        return None
 
 
 @router.post("/leads/{lead_id}")
@@ -129,6 +150,26 @@ async def change_lead(
     except InvalidInput as error:
         return await _one(request, here, LeadId(lead_id), trouble=error)
     return here.to(f"/leads/{lead_id}", "lead-changed")
+
+
+@router.post("/leads/{lead_id}/write")
+async def write_to(
+    request: Request,
+    here: Sending,
+    lead_id: ThisLead,
+    text: Annotated[str, Form(max_length=LONGEST_BODY)] = "",
+    once: Annotated[str, Form(max_length=40)] = "",
+) -> Response:
+    """Write to them, from the number whose lead they are; an answer, where they wrote lately. Sent twice, the same form
+    is one message.
+    """
+    stored = (await leads.show_lead(here.runtime, here.workspace.id, LeadId(lead_id))).stored
+    asked = SingleSend(stored.device_id, stored.lead.phone, text)
+    try:
+        made = await send_message(here.runtime, here.workspace.id, asked, actor=here.access.actor, once=once or None)
+    except InvalidInput as error:
+        return await _one(request, here, LeadId(lead_id), trouble=error, text=text)
+    return here.to(f"/leads/{lead_id}", "lead-unwanted" if made.status is MessageStatus.SKIPPED else "lead-written")
 
 
 @router.post("/leads/{lead_id}/consent")
