@@ -36,7 +36,10 @@ SELECT owner, count(*) AS n FROM shards WHERE owner IS NOT NULL AND expires_at >
 # kept it waiting: what counts is how long the row in front has been waiting for nothing but its device, and what waits
 # for the end of a doubt does not. `campaign_id` is in the order for the planner, which does not know that IS NULL
 # leaves only one.
-_FRONT = f"AND p.is_open AND p.status IN ('pending', 'queued') AND NOT ({HELD.format(m='p')}) ORDER BY p.campaign_id, p.priority, p.not_before, p.id LIMIT 1"
+_FRONT = (
+    f"AND p.is_open AND p.status IN ('pending', 'queued') AND NOT ({HELD.format(m='p')}) "
+    "ORDER BY p.campaign_id, p.priority, p.not_before, p.id LIMIT 1"
+)
 QUEUE_AGE = f"""
 WITH clock AS MATERIALIZED (SELECT fleetcast_now() AS now)
 SELECT coalesce(
