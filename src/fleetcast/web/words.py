@@ -252,6 +252,13 @@ def span(seconds: float) -> str:
     return f"{round(minutes / 1440)} days"
 
 
+def clip(seconds: float) -> str:
+    """How long something plays, as players write it: `0:07`, `12:05`, `1:02:03`."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def lateness(seconds: float) -> str:
     """A short time: `31 ms`, `1.2 s`, then as `span`."""
     if seconds < 1:

@@ -1,6 +1,7 @@
 """Linked devices in a running Fleetcast: linked, killed, logged out, handed over; judged by what came to phones."""
 
 import asyncio
+import base64
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,7 +39,9 @@ from fleetcast.transports.linked.client import LinkedTransport
 from testbed.whatsapp_web.behaviour import Ack, Receipts, Treatment
 from testbed.whatsapp_web.control import Control
 from testbed.whatsapp_web.launch import Testbed
+from testbed.whatsapp_web.protobufs import Message
 from testbed.whatsapp_web.session_files import SessionFiles
+from tests import recordings
 from tests.running import until
 from tests.store.broadcast import move_time
 from tests.transports.linked.scene import PNG, environment, fresh_number, kill_children
@@ -201,6 +204,25 @@ async def test_a_campaign_with_a_picture_arrives_with_its_caption_byte_for_byte(
         (arrival,) = await fleet.control.arrivals(person)
         assert (arrival.kind, arrival.text, arrival.mime) == ("image", "Look", "image/png")
         assert await fleet.control.file(arrival.file_sha256) == PNG
+
+
+async def test_a_campaign_with_a_video_arrives_with_what_was_found_in_it_when_it_was_stored(
+    fleet: LinkedFleet, tmp_path: Path
+) -> None:
+    film = tmp_path / "offer.mp4"
+    film.write_bytes(recordings.video())
+    people = [fresh_number() for _ in range(2)]
+    async with fleet.sender():
+        device = await fleet.linked("Shop", fresh_number())
+        campaign = await fleet.campaign("Look", device, leads={"Shop": people}, media=LocalFile(film))
+        assert await fleet.finished(campaign) == {"sent": 2}
+    for person in people:
+        (arrival,) = await fleet.control.arrivals(person)
+        assert (arrival.kind, arrival.text, arrival.mime, arrival.seconds) == ("video", "Look", "video/mp4", 1)
+        assert await fleet.control.file(arrival.file_sha256) == recordings.video()
+        told = Message.FromString(base64.b64decode(arrival.plain)).videoMessage
+        assert (told.width, told.height) == (64, 48)
+        assert told.jpegThumbnail.startswith(b"\xff\xd8\xff")
 
 
 async def test_f24_each_lead_is_written_to_by_its_own_device_and_by_no_other(fleet: LinkedFleet) -> None:
