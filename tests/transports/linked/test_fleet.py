@@ -504,9 +504,9 @@ async def test_no_second_attempt_to_a_person_is_opened_before_the_table_says_how
     """Whatever dies between the two, at most one of them is in doubt."""
     async with fleet.runtime.db.connection() as connection:
         await connection.execute(
-            "CREATE TABLE overlaps (id bigint);"
+            "CREATE TABLE beside (id bigint);"
             "CREATE FUNCTION note_overlap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            "INSERT INTO overlaps SELECT id FROM broadcast_messages o WHERE o.device_id = NEW.device_id "
+            "INSERT INTO beside SELECT id FROM broadcast_messages o WHERE o.device_id = NEW.device_id "
             "AND o.recipient = NEW.recipient AND o.id <> NEW.id AND o.status IN ('sending', 'in_doubt'); "
             "RETURN NULL; END $$;"
             "CREATE TRIGGER note_overlap AFTER UPDATE OF status ON broadcast_messages FOR EACH ROW "
@@ -519,5 +519,5 @@ async def test_no_second_attempt_to_a_person_is_opened_before_the_table_says_how
         for each in made:
             await becomes(fleet, each, MessageStatus.SENT)
     async with fleet.runtime.db.connection() as connection:
-        assert await connection.fetchval("SELECT count(*) FROM overlaps") == 0
+        assert await connection.fetchval("SELECT count(*) FROM beside") == 0
     assert len(await fleet.texts(person)) == 20
