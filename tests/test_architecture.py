@@ -69,7 +69,8 @@ WRONG_IMPORTS = {
     "domain/message.py": "import fleetcast.store.connection\nimport pydantic\nimport cryptography",
     "transports/linked/client.py": "import fleetcast.transports.linked.library\nimport neonize",
     "queue/keys.py": "import fleetcast.transports\nimport asyncpg\nimport httpx2\nimport PIL\nimport phonenumbers\n"
-    "import pyotp",
+    "import pyotp\nimport av",
+    "services/recording_reader.py": "import fleetcast.errors",
     "engine/__init__.py": "import fleetcast.web\nimport redis\nimport fastapi\nimport rich\nimport liquid\n"
     "import prometheus_client",
     "transports/base.py": "import fleetcast.transports.simulator",

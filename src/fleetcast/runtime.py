@@ -3,6 +3,7 @@
 Everything above (services, loops, pages, commands) gets this value and nothing global.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from fleetcast.queue.nudges import Nudges
 from fleetcast.settings import Settings
 from fleetcast.store.connection import Database
 
+READERS = 2
+"""Each may take a processor for some seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -27,6 +31,8 @@ class Runtime:
     keys: Keys
     nudges: Nudges
     clock: Clock = field(default_factory=Clock)
+    readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS))
+    """Places for processes that read videos and audio."""
 
     @property
     def simulator_socket(self) -> Path:

@@ -115,7 +115,9 @@ class Settings(BaseSettings):
         description="Linked devices in one process. Fewer: its end costs fewer of them a few seconds, and each process "
         "costs 44 MB before its first device.",
     )
-    media_max_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest picture or document, in bytes.")
+    media_max_bytes: int = Field(
+        default=16 * 1024 * 1024, gt=0, description="Largest picture, video, audio or document, in bytes."
+    )
     import_max_bytes: int = Field(
         default=1024**3, gt=0, description="Largest file of leads that is taken over HTTP, in bytes."
     )

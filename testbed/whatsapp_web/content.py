@@ -38,6 +38,8 @@ class Attachment:
     length: int
     mime: str
     file_name: str
+    seconds: int = 0
+    """Of a video or audio, as the message says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def _file(part: Any, kind: str, copied_to: str) -> Content:
         length=part.fileLength,
         mime=part.mimetype,
         file_name=text("fileName") or text("title"),
+        seconds=int(getattr(part, "seconds", 0) or 0),
     )
     return Content(kind, text("caption"), attachment, copied_to)
 

@@ -59,16 +59,17 @@ def _arrive(world: World, sender: Companion, phone: Phone, mark: str, enc: Node)
         first = world.record.first(phone.number, sender.name, mark)
         assert first is not None
         content, plain, file, seen = Content(first.kind, first.text), first.plain, first.file_sha256, first.seen
-        name, mime, copied_to = first.file_name, first.mime, first.copied_to
+        name, mime, seconds, copied_to = first.file_name, first.mime, first.seconds, first.copied_to
     else:
         plain = file = name = mime = ""
+        seconds = 0
         try:
             padded = phone.signal.decrypt(sender.name, enc["type"], enc.data, identity=sender.identity)
             opened = contents.unpad(padded)
             plain = base64.b64encode(opened).decode()
             content = contents.read(opened)
             if content.attachment is not None:
-                name, mime = content.attachment.file_name, content.attachment.mime
+                name, mime, seconds = content.attachment.file_name, content.attachment.mime, content.attachment.seconds
                 file = world.media.open(content.attachment)
         except (Undecryptable, Damaged) as error:
             world.counts["unreadable"] += 1
@@ -88,6 +89,7 @@ def _arrive(world: World, sender: Companion, phone: Phone, mark: str, enc: Node)
             plain=plain,
             at=world.now(),
             copy=before + 1,
+            seconds=seconds,
             copied_to=copied_to,
         )
     )

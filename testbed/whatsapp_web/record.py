@@ -37,6 +37,8 @@ class Arrival:
     at: float
     copy: int = 1
     """How often this id came from this sender to this phone, this time included. A phone shows it once."""
+    seconds: int = 0
+    """How long the phone says that a video or audio lasts."""
     copied_to: str = ""
     """Set in the copies that the sender's own phone gets: whom the message was for."""
 

@@ -14,6 +14,7 @@ from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.runtime import Runtime
 from fleetcast.services.devices import add_device
 from fleetcast.services.workspaces import create_workspace
+from tests import recordings
 from tests.api import tenants
 
 Api = httpx2.AsyncClient
@@ -55,6 +56,52 @@ async def test_a_picture_is_stored_once_shown_and_downloaded(api: Api, runtime: 
         rows = await connection.fetch("SELECT subject, actor FROM audit WHERE action = 'media.add' ORDER BY id")
     assert [r["subject"] for r in rows] == [stored["sha256"], document.json()["sha256"]]
     assert all(r["actor"].startswith("key:") for r in rows)
+
+
+async def test_videos_and_audio_tell_how_long_they_last(api: Api) -> None:
+    video = (await api.post("media", content=recordings.video(), params={"filename": "offer.mp4"})).json()
+    assert (video["mime"], video["filename"]) == ("video/mp4", "offer.mp4")
+    assert (video["width"], video["height"], video["duration_ms"]) == (64, 48, 1022)
+    song = (await api.post("media/from", json={"data_url": data_url(recordings.mp3(), "audio/mpeg")})).json()
+    assert (song["mime"], song["width"], song["duration_ms"]) == ("audio/mpeg", None, 1071)
+    picture = (await api.post("media", content=png())).json()
+    assert picture["duration_ms"] is None
+    listed = (await api.get("media")).json()["items"]
+    assert [each["duration_ms"] for each in listed] == [None, 1071, 1022]
+    content = await api.get(f"media/{video['sha256']}/content")
+    assert (content.content, content.headers["content-type"]) == (recordings.video(), "video/mp4")
+    assert content.headers["content-disposition"].startswith("attachment")
+    assert content.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_video_that_is_not_played_is_refused_with_what_to_do(api: Api, runtime: Runtime) -> None:
+    for content, words in (
+        (recordings.video("libx265"), "The video is HEVC (H.265); WhatsApp plays H.264 with AAC: convert it"),
+        (recordings.video()[:-40], "The video is damaged: it cannot be read to its end"),
+        (recordings.opus("stereo"), "The audio is Opus with 2 channels; WhatsApp plays it with one"),
+    ):
+        answer = await api.post("media", content=content)
+        assert answer.status_code == 422
+        [problem] = answer.json()["errors"]
+        assert problem["detail"].startswith(words)
+    assert await count(runtime) == 0
+
+
+async def test_audio_with_a_text_is_refused_naming_the_text(api: Api, runtime: Runtime, workspace: WorkspaceId) -> None:
+    song = (await api.post("media", content=recordings.mp3())).json()["sha256"]
+    device = await add_device(runtime, workspace, "Counter")
+    for path, content, field in (
+        ("campaigns", {"title": "Song", "body": "Listen", "media": song}, "body"),
+        ("messages", {"device_id": device.id, "to": "+60123456789", "text": "Listen", "media": song}, "text"),
+    ):
+        answer = await api.post(path, json=content)
+        assert answer.status_code == 422, answer.text
+        [problem] = answer.json()["errors"]
+        assert (problem["field"], problem["detail"]) == (
+            field,
+            "WhatsApp shows no text with audio: empty it, or send it as a message of its own",
+        )
+        assert (await api.post(path, json=content | {field: ""})).status_code in (201, 202)
 
 
 async def test_a_list_has_the_newest_first_and_goes_on_where_it_ended(api: Api, runtime: Runtime) -> None:

@@ -11,6 +11,7 @@ from playwright.async_api import Page, expect
 from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.runtime import Runtime
 from fleetcast.services.campaigns import page_of_campaigns, show_campaign
+from tests import recordings
 from tests.api.tenants import Person
 from tests.browser import windows
 from tests.browser.conftest import Desk
@@ -141,12 +142,68 @@ async def test_what_is_written_is_seen_as_it_will_be_read_with_its_picture(
     assert report.content.media_sha256 is not None
 
 
+async def test_a_video_plays_on_while_the_text_is_written_and_can_be_sought(
+    desk: Desk, scene: Scene, person: Person
+) -> None:
+    async with desk.open(person, height=1000) as page:
+        await page.goto("/campaigns/new")
+        chosen = page.locator("#f-file")
+        film = {"name": "offer.mp4", "mimeType": "video/mp4", "buffer": recordings.video(frames=60)}
+        await chosen.set_input_files(film)  # type: ignore[arg-type]
+        await expect(page.locator("[data-have]")).to_contain_text("64 × 48, 0:05, ")
+        await expect(page.locator("[data-thumb]")).to_be_hidden()
+        player = page.locator("#reads .bubble video")
+        await expect(player).to_have_attribute("aria-label", "offer.mp4")
+        sought = """async (video) => {
+            if (video.readyState < 1) await new Promise((done) => video.addEventListener("loadedmetadata", done));
+            const arrived = new Promise((done) => video.addEventListener("seeked", done));
+            video.currentTime = 3;
+            await arrived;
+            return [video.videoWidth, video.videoHeight, video.currentTime];
+        }"""
+        assert await player.evaluate(sought) == [64, 48, 3]
+        await page.get_by_label("Text", exact=True).fill("Hello {{ name }}, look")
+        await expect(page.locator("#reads .bubble")).to_contain_text("Hello Aminah, look")
+        assert await player.evaluate("(video) => video.currentTime") == 3, "it is the same player"
+
+
+async def test_with_audio_a_text_is_told_off_as_one_types_and_none_is_asked_for(
+    desk: Desk, scene: Scene, person: Person
+) -> None:
+    async with desk.open(person, height=1000) as page:
+        await page.goto("/campaigns/new")
+        await page.get_by_label("Title").fill("Song")
+        text = page.get_by_label("Text", exact=True)
+        await text.fill("Listen")
+        song = {"name": "song.m4a", "mimeType": "audio/x-m4a", "buffer": recordings.audio()}
+        await page.locator("#f-file").set_input_files(song)  # type: ignore[arg-type]
+        await expect(page.locator("[data-have]")).to_contain_text("song.m4a")
+        await expect(page.locator("#wrong-body")).to_contain_text("WhatsApp shows no text with audio: empty it")
+        await text.fill("")
+        await expect(page.locator("#wrong-body")).to_be_empty()
+        await expect(page.locator("#reads .bubble audio")).to_have_attribute("aria-label", "song.m4a")
+        await page.get_by_role("button", name=re.compile("see whom it reaches")).click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Song")
+        await expect(page.locator("audio:visible")).to_have_count(1)
+
+
+async def test_a_video_that_whatsapp_does_not_play_is_refused_beside_the_field(
+    desk: Desk, scene: Scene, person: Person
+) -> None:
+    async with desk.open(person, expected=["status of 422"]) as page:
+        await page.goto("/campaigns/new")
+        film = {"name": "offer.mp4", "mimeType": "video/mp4", "buffer": recordings.video("libx265")}
+        await page.locator("#f-file").set_input_files(film)  # type: ignore[arg-type]
+        await expect(page.locator("[data-trouble]")).to_contain_text("The video is HEVC (H.265); WhatsApp plays H.264")
+        await expect(page.locator("[data-have]")).to_be_hidden()
+
+
 async def test_an_address_that_leads_nowhere_allowed_is_refused_at_once(
     desk: Desk, scene: Scene, person: Person
 ) -> None:
     async with desk.open(person, expected=["status of 422"]) as page:
         await page.goto("/campaigns/new")
-        await page.get_by_label("Picture or document", exact=True).fill("https://127.0.0.1/offer.png")
+        await page.get_by_label("Picture, video, audio or document", exact=True).fill("https://127.0.0.1/offer.png")
         await page.keyboard.press("Tab")
         await expect(page.locator("[data-trouble]")).to_be_visible()
         await expect(page.locator("[data-have]")).to_be_hidden()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asyncpg
 
+from tests import recordings
 from tests.cli.conftest import Command
 
 
@@ -59,6 +60,18 @@ def test_a_campaign_from_draft_to_running_and_back(command: Command, database_ur
     assert "cancelled" in command("campaign", "cancel", "1").out
     assert command("campaign", "retry", "1").code == 4
     assert "Sale (copy)" in command("campaign", "list").out
+
+
+def test_a_campaign_may_be_audio_alone(command: Command, database_url: str, tmp_path: Path) -> None:
+    command("workspace", "create", "Shop")
+    song = tmp_path / "song.mp3"
+    song.write_bytes(recordings.mp3())
+    assert command("campaign", "create", "Song", "--media", str(song)).code == 0
+    refused = command("campaign", "edit", "Song", "--body", "Listen", "--json")
+    assert refused.code == 2
+    error = json.loads(refused.out)["error"]
+    assert error["field"] == "body"
+    assert "WhatsApp shows no text with audio" in error["message"]
 
 
 def test_a_planned_start_is_shown_in_local_time_and_can_be_taken_back(command: Command, database_url: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fleetcast.domain.media import ALLOWED, MOST_PIXELS, clean_filename, examine, parse_data_url, sniff
+from fleetcast.domain.media import ALLOWED, MOST_PIXELS, Medium, clean_filename, examine, parse_data_url, sniff
 from fleetcast.errors import InvalidInput
 
 LIMIT = 16 * 1024 * 1024
@@ -26,6 +26,14 @@ def picture(kind: str, size: tuple[int, int] = (5, 3)) -> bytes:
 
 def data_url(data: bytes, declared: str = "image/png") -> str:
     return f"data:{declared};base64,{base64.b64encode(data).decode()}"
+
+
+def medium_in(url: str, limit: int = LIMIT) -> Medium:
+    """As the service does it."""
+    found = parse_data_url(url, limit)
+    medium = examine(found.data, "", limit)
+    found.agrees(medium.mime)
+    return medium
 
 
 def png_that_claims(width: int, height: int) -> bytes:
@@ -48,7 +56,7 @@ def webp_that_claims(width: int, height: int) -> bytes:
 def test_f42_a_data_url_is_decoded_and_keeps_the_type_of_its_bytes(kind: str, mime: str) -> None:
     data = picture(kind)
     for declared in ("image/jpeg", "image/png", "IMAGE/JPG", "image/webp", "application/octet-stream", ""):
-        medium = parse_data_url(data_url(data, declared), LIMIT)
+        medium = medium_in(data_url(data, declared))
         assert (medium.mime, medium.data, medium.width, medium.height) == (mime, data, 5, 3)
         assert medium.filename == "picture" + ALLOWED[mime][0]
         assert len(medium.sha256) == 64
@@ -87,11 +95,11 @@ def test_lossless_and_plain_webp_tell_their_size() -> None:
     ],
 )
 def test_s16_what_is_no_allowed_kind_by_its_bytes_is_refused(data: bytes) -> None:
-    with pytest.raises(InvalidInput, match="send a JPEG, PNG or WebP picture or a PDF") as refused:
+    with pytest.raises(InvalidInput, match="send a JPEG, PNG or WebP picture, an MP4 or 3GP video") as refused:
         sniff(data)
     assert refused.value.field == "media"
     with pytest.raises(InvalidInput):
-        parse_data_url(data_url(data, "image/png"), LIMIT)
+        medium_in(data_url(data, "image/png"))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +109,8 @@ def test_s16_what_is_no_allowed_kind_by_its_bytes_is_refused(data: bytes) -> Non
         ("data:image/svg+xml,<script>alert(1)</script>", "not base64"),
         ("data:image/svg+xml;base64," + base64.b64encode(b"<svg/>").decode(), "declares image/svg"),
         ("data:image/gif;base64,R0lGODlh", "declares image/gif"),
+        ("data:video/webm;base64,GkXfow==", "declares video/webm"),
+        (data_url(PDF, "video/mp4"), "declares video/mp4, but the bytes are application/pdf"),
         ("data:image/png;base64,@@@@", "not valid base64"),
         ("data:image/png;base64,iVBOR", "not valid base64"),
         ("data:image/png;base64,", "empty"),
@@ -115,7 +125,7 @@ def test_s16_what_is_no_allowed_kind_by_its_bytes_is_refused(data: bytes) -> Non
 )
 def test_s16_a_data_url_that_is_damaged_or_lies_is_refused(url: str, words: str) -> None:
     with pytest.raises(InvalidInput, match=words) as refused:
-        parse_data_url(url, LIMIT)
+        medium_in(url)
     assert refused.value.field == "media"
     assert len(str(refused.value)) < 300
 
@@ -133,8 +143,8 @@ def test_s16_a_huge_data_url_is_refused_before_it_is_decoded(monkeypatch: pytest
 
 def test_the_size_limit_is_exact() -> None:
     data = picture("PNG")
-    assert parse_data_url(data_url(data), len(data)).size == len(data)
-    assert parse_data_url(data_url(data).replace("iVBO", "\niV BO"), len(data)).size == len(data)
+    assert parse_data_url(data_url(data), len(data)).data == data
+    assert parse_data_url(data_url(data).replace("iVBO", "\niV BO"), len(data)).data == data
     with pytest.raises(InvalidInput, match="make it smaller"):
         parse_data_url(data_url(data), len(data) - 1)
     with pytest.raises(InvalidInput, match="make it smaller"):

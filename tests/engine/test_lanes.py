@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleetcast.domain.message import ANSWERS
 from fleetcast.domain.pacing import Pace
 from fleetcast.engine.lanes import LOOK_TURNS, Lanes, Start
 
@@ -391,6 +392,21 @@ def test_a_second_row_without_a_campaign_draws_nothing_anew() -> None:
     for message in range(100, 150):
         lanes.offer(1, rows(message), 0.0)
         assert lanes.next_due() == due, "or one could be asked for until the delay is short"
+
+
+def test_answers_go_before_everything_that_waits_already_at_the_devices_pace() -> None:
+    lanes = one_lane(Pace(30, 30), ended=0.0)
+    lanes.paces[7] = Pace(1, 1)
+    lanes.offer(1, rows(1, campaign=7), 0.0)
+    lanes.offer(1, rows(2, 3), 0.0)
+    lanes.offer(1, rows(4, 5, campaign=ANSWERS), 0.0)
+    now, order = 0.0, []
+    while (due := lanes.next_due()) is not None:
+        now = max(now, due)
+        [start] = lanes.pop_due(now, 5)
+        order.append((start.message, start.gap))
+        lanes.finished(start.lane, now)
+    assert order == [(4, 30.0), (5, 30.0), (2, 30.0), (3, 30.0), (1, 1.0)]
 
 
 def test_rows_of_sequences_go_after_single_sends_and_before_campaigns_each_at_its_own_pace() -> None:

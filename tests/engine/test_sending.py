@@ -233,31 +233,6 @@ async def test_an_attempt_without_an_answer_is_settled_by_the_ledger_and_sent_on
     await all_promises_hold(fleet)
 
 
-async def test_after_an_attempt_in_doubt_a_device_begins_nothing_before_the_doubt_is_in_the_table(fleet: Fleet) -> None:
-    """So the next claim sees it, and no second attempt to the same person is opened beside it."""
-    device = await fleet.device()
-    await fleet.leads(device, people(8))
-    async with fleet.runtime.db.connection() as connection:
-        await connection.execute(
-            "CREATE TABLE doubts (message_id bigint, claimed_at timestamptz, began timestamptz);"
-            "CREATE FUNCTION note_doubt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            "INSERT INTO doubts VALUES (NEW.id, NEW.claimed_at, NEW.in_doubt_since); RETURN NULL; END $$;"
-            "CREATE TRIGGER note_doubt AFTER UPDATE OF status ON broadcast_messages FOR EACH ROW "
-            "WHEN (NEW.status = 'in_doubt') EXECUTE FUNCTION note_doubt()"
-        )
-    async with await simulator(fleet) as control:
-        await control.force(SendOutcome.NO_ANSWER_DROPPED, device=device.id, count=3)
-        campaign = await launched(fleet)
-        await until(lambda: fleet.has_finished(campaign))
-    async with fleet.runtime.db.connection() as connection:
-        rows = await connection.fetch(
-            "SELECT began, (SELECT min(started_at) FROM message_attempts a WHERE a.started_at > d.claimed_at) AS next "
-            "FROM doubts d"
-        )
-    assert len(rows) == 3
-    assert all(row["next"] > row["began"] for row in rows)
-
-
 async def test_a_stop_word_ends_what_waits_for_that_person_on_every_device(fleet: Fleet) -> None:
     one, two = await fleet.device("One", delay=0.05), await fleet.device("Two", delay=0.05)
     await fleet.leads(one, people(40))

@@ -179,7 +179,17 @@ async def test_it_goes_first_when_there_is_room(runtime: Runtime, cast: Broadcas
 def test_rows_without_a_campaign_have_a_window_of_their_own_and_no_more(
     in_window: int, urgent_in_window: int, urgent_due: int, expected: int
 ) -> None:
-    found = Room(1, 1, 10.0, 30.0, in_window, urgent_in_window, urgent_due)
+    found = Room(1, 1, 10.0, 30.0, in_window, urgent_in_window, urgent_due, 0, 0)
+    assert max(found.room(10), 0) == expected
+
+
+@pytest.mark.parametrize(
+    ("in_window", "answers_in_window", "due", "expected"), [(20, 0, 2, 2), (22, 9, 5, 1), (30, 0, 1, 0)]
+)
+def test_answers_find_room_where_other_single_sends_fill_theirs(
+    in_window: int, answers_in_window: int, due: int, expected: int
+) -> None:
+    found = Room(1, 1, 10.0, 30.0, in_window, 10 + answers_in_window, due, answers_in_window, due)
     assert max(found.room(10), 0) == expected
 
 

@@ -103,10 +103,12 @@ async def test_what_was_in_the_window_already_is_refused_and_leaves_it(connectio
 
 async def test_it_goes_on_once_the_doubt_is_settled(connection: Connection, cast: Broadcast) -> None:
     first, _, same_person, *_ = cast.messages
-    await transitions.top_up(connection, cast.devices[:1], [1])
+    await cast.queue(connection)
     await put_in_doubt(connection, cast, first)
+    await transitions.requeue_held(connection, [same_person])
     await transitions.settle_doubt(connection, [(first, 1, MessageStatus.FAILED, Reason.UNCONFIRMED)])
     assert same_person in await queued(connection, cast.devices[:1])
+    assert await status_of(connection, same_person) == ("queued", None)
     assert len(await cast.claim(connection, same_person)) == 1
     assert await broken_invariants(connection) == []
 

@@ -233,7 +233,7 @@ async def test_a_lead_is_written_to_once_by_its_own_device_and_answered_where_th
     assert once is not None
     for _ in range(2):  # a button that was pressed twice
         said = await done(browser, f"{path}/write", text="Your parcel is here", once=once[1])
-    assert said == "Your message goes out at the device&#39;s next turn."
+    assert said == "Your message leaves as soon as it is the device&#39;s turn."
     stored = (await leads.show_lead(runtime, shop.workspace, lead)).stored
     async with runtime.db.connection() as connection:
         made = await connection.fetch(

@@ -53,7 +53,8 @@ Media = Annotated[
     ),
     AfterValidator(_is_media),
 ]
-"""Where a picture or document comes from: never a file of the machine that Fleetcast runs on."""
+"""Where a picture, video, audio or document comes from: never a file of the machine that Fleetcast runs on."""
+BODY_TOLD = "Liquid, with the leads' variables. Errors name line and column. Empty with audio, and only with it."
 MEDIA_TOLD = "The `sha256` of an uploaded medium, an https address that is fetched once, or a data URL (base64)."
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False, examples=[10])]
 
@@ -131,7 +132,7 @@ class CampaignChange(BaseModel):
     body: str = Field(
         default="",
         max_length=LONGEST_BODY,
-        description="Liquid, with the leads' variables. Errors name line and column.",
+        description=BODY_TOLD,
         examples=["Hello {{ name }}, everything is half price until Sunday."],
         json_schema_extra=left_out,
     )
@@ -189,7 +190,7 @@ class NewCampaign(CampaignChange):
     title: str = Field(max_length=200, examples=["Spring sale"])
     body: str = Field(
         max_length=LONGEST_BODY,
-        description="Liquid, with the leads' variables. Errors name line and column.",
+        description=BODY_TOLD,
         examples=["Hello {{ name }}, everything is half price until Sunday."],
     )
 

@@ -1,4 +1,4 @@
-"""Media: pictures and documents that texts carry, stored once a workspace under the hash of their bytes."""
+"""Media: pictures, videos, audio and documents that messages carry, stored once a workspace under their hash."""
 
 from datetime import datetime
 from typing import Annotated
@@ -32,7 +32,7 @@ def media_bytes(settings: Settings) -> int:
 
 
 class StoredMedia(BaseModel):
-    """A picture or document."""
+    """A picture, video, audio or document."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -40,8 +40,12 @@ class StoredMedia(BaseModel):
     mime: str = Field(description="What the bytes are, whatever was said of them.", examples=["image/png"])
     filename: str = Field(examples=["offer.png"])
     size: int = Field(description="Bytes.")
-    width: int | None = Field(description="Pixels; null for a document.")
+    width: int | None = Field(description="Pixels, as it is seen; null for audio and documents.")
     height: int | None
+    duration_ms: int | None = Field(
+        description="How long a video or audio lasts, in milliseconds; null for pictures and documents.",
+        examples=[12_480],
+    )
     created_at: datetime
 
 
@@ -59,7 +63,7 @@ class MediaSource(BaseModel):
     data_url: str | None = Field(
         default=None,
         max_length=LARGEST_TEXT,
-        description="`data:image/png;base64,…`",
+        description="`data:image/png;base64,…`, `data:video/mp4;base64,…`",
         examples=["data:image/png;base64,"],
     )
 
@@ -76,7 +80,11 @@ async def upload_media(
     response: Response,
     filename: Annotated[str, Query(max_length=1_000, description="A label for people.")] = "",
 ) -> StoredMedia:
-    """Store the content of the request; its bytes say what it is. The same bytes are stored once."""
+    """Store the content of the request; its bytes say what it is. The same bytes are stored once.
+
+    Pictures: JPEG, PNG, WebP. Videos: MP4 or 3GP with H.264, and AAC or no sound. Audio: MP3, M4A, AAC, AMR, and Ogg
+    with Opus in one channel; a message with audio has no text. Documents: PDF. At most 16 MB.
+    """
     data = await request.body()
     stored = await media.from_bytes(runtime, access.workspace_id, data, filename, actor=access.actor)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/media/{stored.sha256}"

@@ -116,7 +116,12 @@ class NewMessage(BaseModel):
 
     device_id: int = Field(ge=1, le=LAST_ID, description="Who sends it.")
     to: str = Field(max_length=100, description="A number, as people write it in the device's country.")
-    text: str = Field(default="", max_length=LONGEST_BODY, examples=["Your table is booked for 19:30."])
+    text: str = Field(
+        default="",
+        max_length=LONGEST_BODY,
+        description="May be left out with a medium, and is with audio.",
+        examples=["Your table is booked for 19:30."],
+    )
     media: Media | None = Field(default=None, description=MEDIA_TOLD)
     expires_after: str = Field(
         default=DEFAULT_EXPIRES_AFTER, max_length=16, description="What has not left by then is skipped: 7d, 36h, 90m."

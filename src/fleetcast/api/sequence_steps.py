@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleetcast.api.campaigns import MEDIA_TOLD, Media, left_out
+from fleetcast.api.campaigns import BODY_TOLD, MEDIA_TOLD, Media, left_out
 from fleetcast.api.guard import Caller, GuardedRoute, Open, needs
 from fleetcast.api.limits import with_medium
 from fleetcast.api.paging import LAST_ID, Id
@@ -49,7 +49,7 @@ class StepChange(BaseModel):
     body: str = Field(
         default="",
         max_length=LONGEST_BODY,
-        description="Liquid, with the leads' variables. Errors name line and column.",
+        description=BODY_TOLD,
         examples=["Hello {{ name }}, how did it go?"],
         json_schema_extra=left_out,
     )
@@ -67,7 +67,7 @@ class NewStep(StepChange):
 
     body: str = Field(
         max_length=LONGEST_BODY,
-        description="Liquid, with the leads' variables. Errors name line and column.",
+        description=BODY_TOLD,
         examples=["Hello {{ name }}, how did it go?"],
     )
     before_step_id: int | None = Field(

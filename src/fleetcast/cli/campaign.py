@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fleetcast.cli.campaign_output import show_preview, show_report
-from fleetcast.cli.content import Body, BodyFile, Media, content_fields
+from fleetcast.cli.content import Body, BodyFile, Media, NoMedia, content_fields
 from fleetcast.cli.output import emit_json, local_time, number, say, table
 from fleetcast.cli.reach import Match, MaxDelay, MinDelay, Target
 from fleetcast.cli.session import JsonOption, WorkspaceOption, person, with_runtime
@@ -109,7 +109,7 @@ def edit(
     body: Body = None,
     body_file: BodyFile = None,
     media: Media = None,
-    no_media: Annotated[bool, typer.Option("--no-media", help="Take the picture or document away.")] = False,
+    no_media: NoMedia = False,
     niche: Niche = None,
     everybody: Annotated[bool, typer.Option("--everybody", help="Take the niches away.")] = False,
     niche_match: Match = None,

@@ -10,7 +10,13 @@ from fleetcast.services.media import LocalFile
 
 Body = Annotated[str | None, typer.Option(help="The text, in Liquid: 'Hello {{ name }}'.")]
 BodyFile = Annotated[Path | None, typer.Option(help="A UTF-8 file with the text.")]
-Media = Annotated[str | None, typer.Option(help="A file, an https address or a data URL.")]
+Media = Annotated[
+    str | None,
+    typer.Option(
+        help="A picture, video, audio or document: a file, an https address or a data URL. Audio goes without a text."
+    ),
+]
+NoMedia = Annotated[bool, typer.Option("--no-media", help="Take the picture, video, audio or document away.")]
 
 
 def content_fields(body_file: Path | None, media: str | None, **given: object) -> dict[str, Any]:

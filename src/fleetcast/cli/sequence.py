@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fleetcast.cli.content import Body, BodyFile, Media, content_fields
+from fleetcast.cli.content import Body, BodyFile, Media, NoMedia, content_fields
 from fleetcast.cli.output import emit_json, number, say, table
 from fleetcast.cli.reach import Match, MaxDelay, MinDelay, Target
 from fleetcast.cli.sequence_choice import SequenceArgument, Yes, run_on
@@ -248,7 +248,7 @@ def edit_step(
     body: Body = None,
     body_file: BodyFile = None,
     media: Media = None,
-    no_media: Annotated[bool, typer.Option("--no-media", help="Take the picture or document away.")] = False,
+    no_media: NoMedia = False,
     as_json: JsonOption = False,
 ) -> None:
     """Change a step for everybody who does not have it yet."""

@@ -1,4 +1,4 @@
-"""Media: pictures and documents that texts carry."""
+"""Media: pictures, videos, audio and documents that messages carry."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from fleetcast.client.reading import read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMedia:
-    """A picture or document. Campaigns and messages name it by `sha256`."""
+    """A picture, video, audio or document. Campaigns and messages name it by `sha256`."""
 
     sha256: str
     mime: str
@@ -19,6 +19,8 @@ class StoredMedia:
     size: int
     width: int | None
     height: int | None
+    duration_ms: int | None
+    """Of a video or audio."""
     created_at: datetime
 
 

@@ -137,6 +137,9 @@ class Resolution(StrEnum):
 
 PRIORITY_REPLY, PRIORITY_SINGLE, PRIORITY_SEQUENCE, PRIORITY_CAMPAIGN = 0, 1, 2, 3
 """Order within a device's window; the lower goes first."""
+ANSWERS = -(2**62)
+"""Where messages wait that belong to no campaign (its number) and no sequence (minus its number): answers here, other
+single sends at 0. No sequence has that number."""
 ANSWER_WITHIN = timedelta(hours=24)
 """How long after somebody wrote a message to them is an answer. So long is Meta's customer service window, in which a
 business may write freely: developers.facebook.com/docs/whatsapp/cloud-api/guides/send-messages."""

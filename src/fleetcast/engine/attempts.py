@@ -73,7 +73,16 @@ class Contents:
                 stored = await media.get(connection, WorkspaceId(workspace), row.media_sha256)
                 if stored is None:
                     raise LookupError(f"media of content {content} is gone")
-                file = Media(stored.sha256, stored.mime, stored.filename, stored.data)
+                file = Media(
+                    stored.sha256,
+                    stored.mime,
+                    stored.filename,
+                    stored.data,
+                    stored.width,
+                    stored.height,
+                    stored.duration_ms,
+                    stored.thumbnail,
+                )
         prepared = Prepared(Template.parse(row.body), file)
         self._keep(content, prepared)
         return prepared

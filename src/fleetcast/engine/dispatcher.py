@@ -14,6 +14,7 @@ from functools import partial
 import structlog
 
 from fleetcast import failpoints
+from fleetcast.domain.message import ANSWERS
 from fleetcast.domain.pacing import Pace, window_for
 from fleetcast.engine.supervisor import Beat
 from fleetcast.engine.waiting import either, pause
@@ -214,4 +215,5 @@ async def _top_up(connection: Connection, devices: list[int], rooms: list[int]) 
 
 
 def _campaigns_last(row: tuple[int, int]) -> tuple[bool, bool]:
-    return row[1] > 0, row[1] < 0
+    turn = row[1]
+    return turn > 0, turn < 0 and turn != ANSWERS

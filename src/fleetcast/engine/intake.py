@@ -11,6 +11,7 @@ from functools import partial
 import structlog
 
 from fleetcast import failpoints
+from fleetcast.domain.message import ANSWERS
 from fleetcast.domain.pacing import Pace
 from fleetcast.engine.lanes import Lanes
 from fleetcast.engine.leases import Leases
@@ -157,7 +158,9 @@ class Intake:
 
     async def _offer(self, windows: Sequence[tuple[int, Iterable[tuple[int, int]]]]) -> bool:
         """Rows as (message, turn), by device, for their lanes. False when they could not be taken."""
-        unknown = {turn for _, rows in windows for _, turn in rows if turn} - self._lanes.paces.keys()
+        unknown = {
+            turn for _, rows in windows for _, turn in rows if turn not in (0, ANSWERS)
+        } - self._lanes.paces.keys()
         if unknown:
             try:
                 async with self._runtime.db.connection() as connection:

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from random import Random
 from typing import NamedTuple
 
+from fleetcast.domain.message import ANSWERS
 from fleetcast.domain.pacing import Pace, effective, window_for
 
 LOOK_TURNS = 32
@@ -41,7 +42,9 @@ class Lane:
     sequences: deque[tuple[int, int]] = field(default_factory=deque)
     """Rows of sequences: they go before the queue."""
     urgent: deque[tuple[int, int]] = field(default_factory=deque)
-    """Rows of neither a campaign nor a sequence (replies, single sends): they go before all others."""
+    """Rows of neither a campaign nor a sequence: they go before both."""
+    answers: deque[tuple[int, int]] = field(default_factory=deque)
+    """Those of them to people who wrote lately: they go before all others."""
     known: set[int] = field(default_factory=set)
     state: _State = _State.IDLE
     gap: float = 0.0
@@ -58,7 +61,7 @@ class Lane:
     @property
     def waiting(self) -> int:
         """Rows in the lane."""
-        return len(self.urgent) + len(self.sequences) + len(self.queue)
+        return len(self.answers) + len(self.urgent) + len(self.sequences) + len(self.queue)
 
     @property
     def is_busy(self) -> bool:
@@ -72,7 +75,15 @@ class Lane:
     @property
     def first(self) -> deque[tuple[int, int]]:
         """The queue that the next row comes from; empty when there is none."""
-        return self.urgent or self.sequences or self.queue
+        return self.answers or self.urgent or self.sequences or self.queue
+
+    def line_of(self, turn: int) -> deque[tuple[int, int]]:
+        """The queue in which a row of this turn waits."""
+        if turn > 0:
+            return self.queue
+        if turn == ANSWERS:
+            return self.answers
+        return self.sequences if turn < 0 else self.urgent
 
 
 class Start(NamedTuple):
@@ -81,7 +92,7 @@ class Start(NamedTuple):
     lane: Lane
     message: int
     campaign: int
-    """Whose turn it was: a campaign, minus a sequence, or 0 for a message of neither."""
+    """Whose turn it was: a campaign, minus a sequence, 0 or `ANSWERS` for a message of neither."""
     gap: float
     """The delay drawn before it, in seconds."""
     due: float
@@ -188,13 +199,13 @@ class Lanes:
             lane.missed = True
             return True
         front, passed = lane.first, None
-        if lane.state is _State.WAITING and front is not lane.urgent:
+        if lane.state is _State.WAITING and front is not lane.urgent and front is not lane.answers:
             passed = self._next_pace(lane)
         for message, turn in rows:
             if message in lane.known:
                 continue
             lane.known.add(message)
-            (lane.queue if turn > 0 else lane.sequences if turn < 0 else lane.urgent).append((message, turn))
+            lane.line_of(turn).append((message, turn))
         if passed is not None and lane.first is not front and self._next_pace(lane) != passed:
             self._rest(lane, now)  # what goes first now has a pace of its own
         else:
@@ -303,6 +314,7 @@ class Lanes:
         lane.queue.clear()
         lane.sequences.clear()
         lane.urgent.clear()
+        lane.answers.clear()
         lane.known.clear()
         lane.asked = False
         if lane.state is _State.WAITING:

@@ -226,8 +226,7 @@ class Sender:
         for message, attempt, epoch in committed:
             self._give_back(message, attempt, epoch, now, "claim_unanswered", starts[message].lane)
         for start in starts.values():  # in the table it was an attempt, if a sweeper was quicker than we
-            self._lanes.finished(start.lane, asyncio.get_running_loop().time())
-            start.lane.missed = True
+            self._rest_as_if_sent(start.message, start.lane)
         return True
 
     def _give_back(self, message: int, attempt: int, epoch: int, now: float, code: str, lane: Lane) -> None:
@@ -236,28 +235,41 @@ class Sender:
         result = OtherResult(message, attempt, epoch, after, reason, Outcome.NOT_SENT, code, now)
         self.results.put(Ended(result), lane.id, paced=lane.pace.max_delay > 0)
 
+    def _rest_as_if_sent(self, message: int, lane: Lane) -> None:
+        lane.missed = True
+        resting = self._rest(lane, asyncio.get_running_loop().time())
+        task = self._under_way[message] = asyncio.get_running_loop().create_task(resting, name="rest")
+        task.add_done_callback(lambda _: self._under_way.pop(message, None))
+
+    async def _rest(self, lane: Lane, over: float) -> None:
+        """The device rests since `over`. A nameless one begins nothing before the table says how the attempt ended:
+        only there does the next claim see whether its person has another one open.
+        """
+        if self.roster.is_nameless(lane):
+            await self.results.settled(self.results.taken)
+        self._lanes.finished(lane, over)
+        self._due.set()
+
     def _begin(self, row: Claimed, lane: Lane, received_at: float) -> None:
         transport = self.roster.transport_of(lane)
         if transport is None:  # the lease, or the session alone, was lost while the claim was on its way
             self._give_back(row.id, row.attempt, row.epoch, row.now, "session_lost", lane)
-            self._lanes.finished(lane, asyncio.get_running_loop().time())  # in the table it was an attempt
-            lane.missed = True
+            self._rest_as_if_sent(row.id, lane)  # in the table it was an attempt
             return
         attempt = self._run(transport, row, lane, received_at)
         self._under_way[row.id] = asyncio.get_running_loop().create_task(attempt, name="attempt")
 
     async def _run(self, transport: Transport, row: Claimed, lane: Lane, received_at: float) -> None:
+        ends = False
         try:
             ended = await self._attempts.run(transport, row, received_at)
         except asyncio.CancelledError:  # the process must end: the answer may still come, but not to us
-            ended = self._attempts.unanswered(row, received_at)
+            ended, ends = self._attempts.unanswered(row, received_at), True
         over = asyncio.get_running_loop().time()
         self.results.put(ended, lane.id, paced=lane.pace.max_delay > 0)
         try:
-            if isinstance(ended.result, OtherResult) and ended.result.after is MessageStatus.IN_DOUBT:
-                await self.results.settled(self.results.taken)  # the next claim's guard has to see the doubt
-            self._lanes.finished(lane, over)
-            self._due.set()
+            if not ends:
+                await self._rest(lane, over)
             if ended.session_lost:
                 self.session_lost(lane.id)
             if ended.suppress:

@@ -5,9 +5,9 @@ blocking read for all shards of a sender, trimmed by length, and never acknowled
 sender's own look into SQL. The way back is one stream of `asks`: how much room a device's window has.
 
 An entry is one field of 64-bit integers in the machine's byte order: device, count, then so many pairs of message and
-turn: its campaign, minus its sequence, or 0 for neither. An ask is pairs of device and room. Whatever else stands in
-the streams was not written by us: it is dropped and counted, and what is read is only believed as far as SQL bears it
-out.
+turn: its campaign, minus its sequence, or for neither 0 or the number that stands for answers. An ask is pairs of
+device and room. Whatever else stands in the streams was not written by us: it is dropped and counted, and what is read
+is only believed as far as SQL bears it out.
 """
 
 import array

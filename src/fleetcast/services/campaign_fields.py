@@ -79,9 +79,16 @@ def media_source(fields: CampaignFields) -> Source | None:
 
 
 async def check(
-    connection: Connection, workspace: Workspace, now: datetime, fields: CampaignFields, pace: tuple[float | None, ...]
+    connection: Connection,
+    workspace: Workspace,
+    now: datetime,
+    fields: CampaignFields,
+    pace: tuple[float | None, ...],
+    *,
+    may_be_empty: bool = False,
 ) -> Checked:
-    """Read what was given. `pace` is what holds so far, for when only one of the delays is given.
+    """Read what was given. `pace` is what holds so far, for when only one of the delays is given. `may_be_empty`: there
+    is a medium, and whether it goes without a text is asked of it.
 
     Raises InvalidInputs with everything that is wrong.
     """
@@ -103,7 +110,7 @@ async def check(
     if "title" in fields:
         checked.columns["title"] = read(lambda: checked_name(fields["title"], "title"))
     if "body" in fields:
-        checked.template = read(lambda: read_body(fields["body"], workspace))
+        checked.template = read(lambda: read_body(fields["body"], workspace, may_be_empty=may_be_empty))
     if "niches" in fields:
         checked.columns["niches"] = read(lambda: list(read_niches(fields["niches"])))
     choices: tuple[tuple[str, type[StrEnum]], ...] = (
@@ -149,9 +156,9 @@ async def check(
     return checked
 
 
-def read_body(body: str, workspace: Workspace) -> Template:
+def read_body(body: str, workspace: Workspace, *, may_be_empty: bool = False) -> Template:
     """A text as it was written. Raises InvalidInput with line and column, InvalidInputs for several variables."""
-    if not body.strip():
+    if not body.strip() and not may_be_empty:
         raise InvalidInput("body", "a text is needed")
     template = Template.parse(body)
     check_variables(template, frozenset(workspace.attribute_keys))

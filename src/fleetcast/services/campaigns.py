@@ -8,6 +8,7 @@ from typing import Any
 
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId, ContentId, WorkspaceId
+from fleetcast.domain.media import StoredMedia
 from fleetcast.domain.pacing import Pace, effective
 from fleetcast.errors import Conflict, InvalidInput, NotFound
 from fleetcast.runtime import Runtime
@@ -23,6 +24,7 @@ from fleetcast.services.campaign_fields import (
 )
 from fleetcast.services.naming import LONGEST_NAME
 from fleetcast.store import audit, campaigns, contents, devices, overview, workspaces
+from fleetcast.store import media as stored_media
 from fleetcast.store.campaigns import Campaign, Counts
 from fleetcast.store.connection import Connection
 from fleetcast.store.contents import Content
@@ -64,20 +66,23 @@ class CampaignReport:
 async def create_campaign(
     runtime: Runtime, workspace_id: WorkspaceId, fields: CampaignFields, *, actor: str
 ) -> Campaign:
-    """A new draft. Title and body are needed; nothing is stored unless everything fits.
+    """A new draft. A title is needed, and a text or audio; nothing is stored unless everything fits.
 
     Raises InvalidInputs with every problem, each naming its field.
     """
-    for name, what in (("title", "a title"), ("body", "a text")):
-        if name not in fields:
-            raise InvalidInput(name, f"{what} is needed")
     source = media_source(fields)
+    for name, what in (("title", "a title"), ("body", "a text")):
+        if name not in fields and (name == "title" or source is None):
+            raise InvalidInput(name, f"{what} is needed")
+    fields = {"body": "", **fields}
     async with runtime.db.transaction() as connection:
-        checked = await _check(connection, workspace_id, fields, (None, None))
-    sha256 = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
+        checked = await _check(connection, workspace_id, fields, (None, None), may_be_empty=source is not None)
+    medium = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
+    media.check_text(fields["body"], medium, "body")
     async with runtime.db.transaction() as connection:
         assert checked.template is not None
         required = list(checked.template.required)
+        sha256 = None if medium is None else medium.sha256
         content_id = await contents.insert(connection, workspace_id, fields["body"], required, sha256)
         values = {**checked.columns, "content_id": content_id}
         campaign_id = await campaigns.insert(connection, workspace_id, values)
@@ -104,17 +109,20 @@ async def edit_campaign(
         # Everything is asked before a medium is fetched, and again once the campaign is locked.
         before = await _get(connection, workspace_id, campaign_id)
         _allow(before, fields)
-        await _check(connection, workspace_id, fields, (before.min_delay, before.max_delay))
-    sha256 = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
+        pace = before.min_delay, before.max_delay
+        keeps = "media" not in fields and await _has_medium(connection, before)
+        await _check(connection, workspace_id, fields, pace, may_be_empty=keeps or source is not None)
+    medium = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
     async with runtime.db.transaction() as connection:
         before = await _get(connection, workspace_id, campaign_id, lock=True)
         _allow(before, fields)
-        checked = await _check(connection, workspace_id, fields, (before.min_delay, before.max_delay))
+        pace = before.min_delay, before.max_delay
+        checked = await _check(connection, workspace_id, fields, pace, may_be_empty=True)
         changes = _changes(before, checked)
         if before.status is CampaignStatus.SCHEDULED and "schedule" in fields and changes.get("starts_at", 0) is None:
             changes["starts_at"] = await overview.now(connection)
         anew = before.started_at is not None and _is_anew(before, checked, changes)
-        content_id = await _content_for(connection, before, fields, checked, sha256, copy=anew)
+        content_id = await _content_for(connection, before, fields, checked, medium, copy=anew)
         if content_id != before.content_id:
             changes["content_id"] = content_id
             anew = before.started_at is not None
@@ -253,13 +261,24 @@ async def _get(
     return found
 
 
+async def _has_medium(connection: Connection, campaign: Campaign) -> bool:
+    held = await contents.get(connection, campaign.workspace_id, campaign.content_id)
+    return held is not None and held.media_sha256 is not None
+
+
 async def _check(
-    connection: Connection, workspace_id: WorkspaceId, fields: CampaignFields, pace: tuple[float | None, float | None]
+    connection: Connection,
+    workspace_id: WorkspaceId,
+    fields: CampaignFields,
+    pace: tuple[float | None, float | None],
+    *,
+    may_be_empty: bool,
 ) -> Checked:
     workspace = await workspaces.by_id(connection, workspace_id)
     if workspace is None:
         raise NotFound(f"There is no workspace {workspace_id}.")
-    return await check(connection, workspace, await overview.now(connection), fields, pace)
+    now = await overview.now(connection)
+    return await check(connection, workspace, now, fields, pace, may_be_empty=may_be_empty)
 
 
 def _allow(campaign: Campaign, fields: CampaignFields) -> None:
@@ -293,22 +312,27 @@ async def _content_for(
     campaign: Campaign,
     fields: CampaignFields,
     checked: Checked,
-    sha256: str | None,
+    given: StoredMedia | None,
     *,
     copy: bool,
 ) -> ContentId:
     """The content after the edit: the same row if nothing of it changed. `copy`: a row of its own in any case, which
-    tells rows planned anew from older ones.
+    tells rows planned anew from older ones. Raises InvalidInput where text and medium do not go together.
     """
     held = await contents.get(connection, campaign.workspace_id, campaign.content_id)
     assert held is not None
     body, required = held.body, list(held.required_variables)
     if checked.template is not None:
         body, required = fields["body"], list(checked.template.required)
-    medium = sha256 if "media" in fields else held.media_sha256
-    if not copy and (body, medium) == (held.body, held.media_sha256):
+    medium = given
+    if "media" not in fields and held.media_sha256 is not None:
+        medium = await stored_media.find(connection, campaign.workspace_id, held.media_sha256)
+    if {"body", "media"} & set(fields):
+        media.check_text(body, medium, "body")
+    sha256 = None if medium is None else medium.sha256
+    if not copy and (body, sha256) == (held.body, held.media_sha256):
         return held.id
-    return await contents.insert(connection, campaign.workspace_id, body, required, medium)
+    return await contents.insert(connection, campaign.workspace_id, body, required, sha256)
 
 
 def _subject(campaign: Campaign) -> str:

@@ -18,7 +18,7 @@ from fleetcast.errors import InvalidInput, InvalidInputs, NotFound, Unavailable
 from fleetcast.runtime import Runtime
 from fleetcast.services.audience_look import FEW, AudienceLook, LeadCounts, Wish, look_at_audience
 from fleetcast.services.campaign_fields import CampaignFields, Checked, check
-from fleetcast.services.media import is_hash, unknown_medium
+from fleetcast.services.media import check_text, is_hash, unknown_medium
 from fleetcast.store import audience_sample, campaigns, contents, leads, media, overview, workspaces
 from fleetcast.store.audience import Audience, variables_of
 from fleetcast.store.campaigns import Campaign
@@ -95,7 +95,7 @@ async def look_at_draft(
         for part in _PARTS:
             given: CampaignFields = {name: fields[name] for name in part if name in fields}  # type: ignore[assignment,literal-required]
             try:
-                checked = await check(connection, workspace, now, given, (None, None))
+                checked = await check(connection, workspace, now, given, (None, None), may_be_empty=True)
             except InvalidInputs as error:
                 problems += error.problems
             except InvalidInput as error:
@@ -126,6 +126,7 @@ async def look_at_draft(
             medium,
             counts,
             problems=problems,
+            text=fields.get("body"),
             lead_id=lead_id,
             another=another,
         )
@@ -211,6 +212,7 @@ async def _look(
     counts: LeadCounts,
     *,
     problems: Iterable[InvalidInput] = (),
+    text: str | None = None,
     exact: bool = False,
     lead_id: int,
     another: bool,
@@ -231,6 +233,11 @@ async def _look(
     stored, wrong = await _medium(connection, workspace, medium), list(problems)
     if stored is None and medium is not None and is_hash(medium):
         wrong.append(unknown_medium(medium))
+    elif text is not None:
+        try:
+            check_text(text, stored, "body")
+        except InvalidInput as error:
+            wrong.append(error)
     return DraftLook(found, reading, stored, wish.starts_at if wish else None, now, tuple(wrong), late)
 
 

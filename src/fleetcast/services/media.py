@@ -1,4 +1,5 @@
-"""Use cases of media: a picture or document comes in as a file, a data URL or an https address, and is stored once.
+"""Use cases of media: a file comes in as a file of this machine, a data URL, an upload or an https address, and is
+stored once.
 
 All ways meet in one examination of the bytes; what differs is only how the bytes arrive. A text is never read as the
 path of a file: that takes a `LocalFile`, which the commands make and nothing that comes over HTTP can. `actor` is who
@@ -15,10 +16,10 @@ from pathlib import Path
 import httpx2
 
 from fleetcast.domain.identifiers import WorkspaceId
-from fleetcast.domain.media import FIELD, Medium, StoredMedia, examine, parse_data_url, refuse_size
+from fleetcast.domain.media import FIELD, Medium, StoredMedia, examine, parse_data_url, recording_in, refuse_size
 from fleetcast.errors import InvalidInput, NotFound
 from fleetcast.runtime import Runtime
-from fleetcast.services import outbound, paging
+from fleetcast.services import outbound, paging, recordings
 from fleetcast.store import audit, media
 
 
@@ -57,29 +58,38 @@ def unknown_medium(sha256: str) -> InvalidInput:
     return InvalidInput(FIELD, f"there is no medium {sha256[:12]}… in this workspace; upload it first")
 
 
-async def take(runtime: Runtime, workspace_id: WorkspaceId, source: Source, *, actor: str = "system") -> str:
-    """Store what a source gives, or find it; returns its SHA-256. Raises InvalidInput.
+async def take(runtime: Runtime, workspace_id: WorkspaceId, source: Source, *, actor: str = "system") -> StoredMedia:
+    """Store what a source gives, or find it. Raises InvalidInput.
 
     Outside of any transaction: a slow server must not hold a lock.
     """
     source = checked_source(source)
     if isinstance(source, LocalFile):
-        return (await from_file(runtime, workspace_id, source.path, actor=actor)).sha256
+        return await from_file(runtime, workspace_id, source.path, actor=actor)
     if _SHA256.fullmatch(source):
         async with runtime.db.connection() as connection:
-            if await media.find(connection, workspace_id, source) is None:
-                raise unknown_medium(source)
-        return source
+            found = await media.find(connection, workspace_id, source)
+        if found is None:
+            raise unknown_medium(source)
+        return found
     fetch = from_data_url if source[:5].lower() == "data:" else from_url
-    return (await fetch(runtime, workspace_id, source, actor=actor)).sha256
+    return await fetch(runtime, workspace_id, source, actor=actor)
+
+
+def check_text(text: str, medium: StoredMedia | None, field: str) -> None:
+    """Refuse a text that WhatsApp would not show, and a message that says nothing. Raises InvalidInput of `field`."""
+    if medium is not None and not medium.takes_text:
+        if text.strip():
+            raise InvalidInput(field, "WhatsApp shows no text with audio: empty it, or send it as a message of its own")
+    elif not text.strip():
+        raise InvalidInput(field, "a text is needed; only audio goes without one")
 
 
 async def from_bytes(
     runtime: Runtime, workspace_id: WorkspaceId, data: bytes, filename: str, *, actor: str = "system"
 ) -> StoredMedia:
-    """Store an upload. Raises InvalidInput for what is no allowed picture or document, or too large."""
-    medium = await asyncio.to_thread(examine, data, filename, runtime.settings.media_max_bytes)
-    return await _store(runtime, workspace_id, medium, actor)
+    """Store an upload. Raises InvalidInput for what is of no allowed kind, or too large."""
+    return await _store(runtime, workspace_id, await _examine(runtime, data, filename), actor)
 
 
 async def from_file(runtime: Runtime, workspace_id: WorkspaceId, path: Path, *, actor: str = "system") -> StoredMedia:
@@ -92,7 +102,9 @@ async def from_data_url(
     runtime: Runtime, workspace_id: WorkspaceId, text: str, *, actor: str = "system"
 ) -> StoredMedia:
     """Store what a `data:…;base64,…` carries. Raises InvalidInput."""
-    medium = await asyncio.to_thread(parse_data_url, text, runtime.settings.media_max_bytes)
+    url = await asyncio.to_thread(parse_data_url, text, runtime.settings.media_max_bytes)
+    medium = await _examine(runtime, url.data, "")
+    url.agrees(medium.mime)
     return await _store(runtime, workspace_id, medium, actor)
 
 
@@ -149,7 +161,14 @@ async def read_medium(runtime: Runtime, workspace_id: WorkspaceId, sha256: str) 
     return found
 
 
-_NONE = "There is no such picture or document in this workspace."
+_NONE = "There is no such picture, video, audio or document in this workspace."
+
+
+async def _examine(runtime: Runtime, data: bytes, filename: str) -> Medium:
+    largest = runtime.settings.media_max_bytes
+    container = await asyncio.to_thread(recording_in, data, largest)
+    facts = None if container is None else await recordings.read(data, container, runtime.readers)
+    return await asyncio.to_thread(examine, data, filename, largest, facts)
 
 
 async def _store(runtime: Runtime, workspace_id: WorkspaceId, medium: Medium, actor: str) -> StoredMedia:
@@ -158,7 +177,9 @@ async def _store(runtime: Runtime, workspace_id: WorkspaceId, medium: Medium, ac
         if held is not None:
             return held  # spares sending megabytes for nothing
         stored = await media.put(connection, workspace_id, medium)
-        facts = {"mime": medium.mime, "size": medium.size}
+        facts: dict[str, object] = {"mime": medium.mime, "size": medium.size}
+        if medium.duration_ms is not None:
+            facts["duration_ms"] = medium.duration_ms
         await audit.record(connection, workspace_id, actor, "media.add", medium.sha256, after=facts)
         return stored
 

@@ -134,15 +134,20 @@ def check_audience(*, auto_enrol: bool, niches: Sequence[str]) -> None:
         raise InvalidInput("niches", "name at least one niche: without one, every new lead would come in by itself")
 
 
-def check_step(fields: StepFields, workspace: Workspace, held: Timing | None) -> CheckedStep:
-    """What was given of a step; `held`: when it is due so far. Raises InvalidInputs with everything that is wrong."""
+def check_step(
+    fields: StepFields, workspace: Workspace, held: Timing | None, *, may_be_empty: bool = False
+) -> CheckedStep:
+    """What was given of a step; `held`: when it is due so far; `may_be_empty`: its text, since there is a medium.
+
+    Raises InvalidInputs with everything that is wrong.
+    """
     if unknown := sorted(set(fields) - set(StepFields.__annotations__)):
         raise InvalidInput(unknown[0], "a step has no such field")
     reading, checked = _Reading(), CheckedStep()
     if {"day", "time", "after"} & set(fields):
         checked.timing = reading.read(lambda: _timing(fields, held))
     if "body" in fields:
-        checked.template = reading.read(lambda: read_body(fields["body"], workspace))
+        checked.template = reading.read(lambda: read_body(fields["body"], workspace, may_be_empty=may_be_empty))
     reading.refuse()
     return checked
 

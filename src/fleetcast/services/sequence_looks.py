@@ -18,7 +18,7 @@ from fleetcast.runtime import Runtime
 from fleetcast.services.audience_look import LeadCounts
 from fleetcast.services.campaign_fields import CampaignFields
 from fleetcast.services.drafting import DraftLook, Reading, look_at_draft, read_as
-from fleetcast.services.media import is_hash, unknown_medium
+from fleetcast.services.media import check_text, is_hash, unknown_medium
 from fleetcast.services.sequence_fields import SequenceFields, StepFields, check_audience, check_sequence, check_step
 from fleetcast.services.sequences import get_sequence
 from fleetcast.store import leads, media, overview, sequence_steps, sequences, workspaces
@@ -140,6 +140,11 @@ async def look_at_step(
         medium = await media.find(connection, workspace_id, named) if isinstance(named, str) else None
         if isinstance(named, str) and medium is None and is_hash(named):
             problems.append(unknown_medium(named))
+        elif said["body"].strip():
+            try:
+                check_text(said["body"], medium, "body")
+            except InvalidInput as error:
+                problems.append(error)
     return StepLook(reading, None if at is None else at.astimezone(zone), medium, tuple(problems))
 
 
@@ -174,7 +179,7 @@ def _moment(
 
 
 async def media_of(runtime: Runtime, workspace_id: WorkspaceId, steps: Listed[Step]) -> dict[str, StoredMedia]:
-    """The pictures and documents of steps, by their hash."""
+    """The media of steps, by their hash."""
     wanted = {s.content.media_sha256 for s in steps if s.content.media_sha256 is not None}
     found: dict[str, StoredMedia] = {}
     if wanted:

@@ -21,6 +21,7 @@ from fleetcast.services.drafting import Reading, read_as
 from fleetcast.services.sequence_fields import StepFields, check_step, step_media
 from fleetcast.services.sequences import get_sequence, refuse_archived, subject
 from fleetcast.store import audit, contents, overview, sequence_steps, sequence_tallies, sequences, workspaces
+from fleetcast.store import media as stored_media
 from fleetcast.store.connection import Connection
 from fleetcast.store.leads import by_id
 from fleetcast.store.sequence_steps import Step
@@ -63,26 +64,29 @@ async def add_step(
     Raises InvalidInputs that name the field, or the step that would come before the one before it, as `steps[2]`;
     NotFound, Conflict.
     """
-    if not fields.get("body", "").strip():
+    source = step_media(fields)
+    fields = {"body": "", **fields}
+    if source is None and not fields["body"].strip():
         raise InvalidInput("body", "a step needs a text")
     if not {"day", "time", "after"} & set(fields):
         raise InvalidInput("day", "say when the step is due: a day and a time, or how long after the step before")
-    source = step_media(fields)
     async with runtime.db.connection() as connection:
         await get_sequence(connection, workspace_id, sequence_id)
-        check_step(fields, await _workspace(connection, workspace_id), None)
-    sha256 = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
+        check_step(fields, await _workspace(connection, workspace_id), None, may_be_empty=source is not None)
+    medium = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
+    media.check_text(fields["body"], medium, "body")
     async with runtime.db.transaction() as connection:
         held = await _locked_steps(connection, workspace_id, sequence_id)
         if len(held) >= MOST_STEPS:
             raise Conflict(f"A sequence has {MOST_STEPS} steps at most.")
-        checked = check_step(fields, await _workspace(connection, workspace_id), None)
+        checked = check_step(fields, await _workspace(connection, workspace_id), None, may_be_empty=True)
         assert checked.timing is not None
         assert checked.template is not None
         place = len(held) if before is None else next((n for n, s in enumerate(held) if s.id == before), None)
         if place is None:
             raise InvalidInput("before_step_id", f"there is no step {before} in this sequence")
         check_timeline([s.timing for s in held[:place]] + [checked.timing] + [s.timing for s in held[place:]])
+        sha256 = None if medium is None else medium.sha256
         content_id = await contents.insert(connection, workspace_id, fields["body"], checked.template.required, sha256)
         made = await sequence_steps.insert(
             connection, workspace_id, sequence_id, checked.timing, content_id, before=before
@@ -104,26 +108,31 @@ async def edit_step(
     actor: str,
 ) -> Step:
     """Change what is given of a step and nothing else. Raises as `add_step` does."""
-    if "body" in fields and not fields["body"].strip():
-        raise InvalidInput("body", "a step needs a text")
     source = step_media(fields)
     async with runtime.db.connection() as connection:
         before = await _step(connection, workspace_id, sequence_id, step_id)
-        check_step(fields, await _workspace(connection, workspace_id), before.timing)
-    sha256 = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
+        keeps = "media" not in fields and before.content.media_sha256 is not None
+        may_be_empty = keeps or source is not None
+        check_step(fields, await _workspace(connection, workspace_id), before.timing, may_be_empty=may_be_empty)
+    given = None if source is None else await media.take(runtime, workspace_id, source, actor=actor)
     async with runtime.db.transaction() as connection:
         held = await _locked_steps(connection, workspace_id, sequence_id)
         before = _among(held, step_id)
-        checked = check_step(fields, await _workspace(connection, workspace_id), before.timing)
+        checked = check_step(fields, await _workspace(connection, workspace_id), before.timing, may_be_empty=True)
         timing = checked.timing or before.timing
         check_timeline([timing if s.id == step_id else s.timing for s in held])
         body, required = before.content.body, before.content.required_variables
         if checked.template is not None:
             body, required = fields["body"], checked.template.required
-        medium = sha256 if "media" in fields else before.content.media_sha256
-        content_id = before.content.id
-        if (body, medium) != (before.content.body, before.content.media_sha256):
-            content_id = await contents.insert(connection, workspace_id, body, required, medium)
+        content_id, held_sha256 = before.content.id, before.content.media_sha256
+        medium = given
+        if "media" not in fields and held_sha256 is not None:
+            medium = await stored_media.find(connection, workspace_id, held_sha256)
+        if {"body", "media"} & set(fields):
+            media.check_text(body, medium, "body")
+        sha256 = None if medium is None else medium.sha256
+        if (body, sha256) != (before.content.body, held_sha256):
+            content_id = await contents.insert(connection, workspace_id, body, required, sha256)
         if (timing, content_id) != (before.timing, before.content.id):
             await sequence_steps.update(connection, workspace_id, step_id, timing, content_id)
             await sequences.touch_timeline(connection, workspace_id, sequence_id, retimed=timing != before.timing)

@@ -66,7 +66,10 @@ async def send_message(
         held = await _held(connection, workspace_id, asked, checked)
     if held is not None:
         return held
-    sha256 = None if checked.source is None else await media.take(runtime, workspace_id, checked.source)
+    medium = None if checked.source is None else await media.take(runtime, workspace_id, checked.source)
+    if medium is not None and not medium.takes_text:
+        media.check_text(asked.text, medium, "text")
+    sha256 = None if medium is None else medium.sha256
     async with runtime.db.transaction() as connection:
         await connection.execute(SHARE_SUPPRESSIONS, workspace_id)
         content_id = await contents.insert(connection, workspace_id, checked.body, [], sha256)

@@ -9,7 +9,7 @@ from fleetcast.store.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A text and perhaps a picture or document."""
+    """A text, a medium, or both."""
 
     id: ContentId
     body: str

@@ -294,7 +294,8 @@ async def write_state(
           state_reason = $3,
           restricted_until = $4,
           answers = $5,
-          state_since = CASE WHEN state = $2::text::device_state THEN state_since ELSE fleetcast_now() END
+          state_since = CASE WHEN state = $2::text::device_state AND answers = $5 THEN state_since
+            ELSE fleetcast_now() END
         WHERE id = $1 AND deleted_at IS NULL AND pairing_until IS NULL AND logout_ordered_at IS NULL
           AND (state::text, state_reason, restricted_until, answers) IS DISTINCT FROM ($2, $3, $4, $5)
         RETURNING is_ready, may_answer""",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from fleetcast.domain.device import NAMELESS
 from fleetcast.domain.identifiers import CampaignId, MessageId, WorkspaceId
 from fleetcast.domain.message import MessageStatus
 from fleetcast.store.connection import Connection
@@ -22,10 +23,10 @@ WHERE b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt' AND b.id > $1 ORDER
 ECHOES = """
 SELECT u.device_id, u.provider_id FROM unnest($1::bigint[], $2::text[]) AS u (device_id, provider_id)
 JOIN inbox i ON i.device_id = u.device_id AND i.event_id = 'echo-' || u.provider_id"""
-CONFIRMED_BY = """
+CONFIRMED_BY = f"""
 SELECT u.device_id, u.provider_id, min(b.id) AS id, min(b.attempts) AS attempt
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[]) AS u (device_id, sender, provider_id, at)
-JOIN devices d ON d.id = u.device_id AND d.transport = 'linked'
+JOIN devices d ON d.id = u.device_id AND d.transport = '{NAMELESS}'
 JOIN broadcast_messages b ON b.in_doubt_since IS NOT NULL AND b.status = 'in_doubt' AND b.device_id = u.device_id
   AND b.recipient = u.sender
 JOIN message_attempts a ON a.message_id = b.id AND a.attempt = b.attempts AND a.started_at < u.at + interval '5 seconds'

@@ -1,10 +1,10 @@
-"""Pictures and documents, stored once a workspace under the hash of their bytes."""
+"""Pictures, videos, audio and documents, stored once a workspace under the hash of their bytes."""
 
 from fleetcast.domain.identifiers import WorkspaceId
 from fleetcast.domain.media import Medium, StoredMedia
 from fleetcast.store.connection import Connection
 
-_FACTS = "sha256, mime, filename, size, width, height, created_at"
+_FACTS = "sha256, mime, filename, size, width, height, duration_ms, created_at"
 _PLACE = "(extract(epoch FROM created_at) * 1000000)::bigint"
 """Microseconds, which a place in the list is written with."""
 LAST_PLACE = 2**53
@@ -14,8 +14,8 @@ LAST_PLACE = 2**53
 async def put(connection: Connection, workspace_id: WorkspaceId, medium: Medium) -> StoredMedia:
     """Store a medium, or find the same bytes: what is stored keeps the name and type it first came with."""
     await connection.execute(
-        "INSERT INTO media (workspace_id, sha256, mime, filename, size, width, height, data) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (workspace_id, sha256) DO NOTHING",
+        "INSERT INTO media (workspace_id, sha256, mime, filename, size, width, height, data, duration_ms, "
+        "thumbnail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (workspace_id, sha256) DO NOTHING",
         workspace_id,
         medium.sha256,
         medium.mime,
@@ -24,6 +24,8 @@ async def put(connection: Connection, workspace_id: WorkspaceId, medium: Medium)
         medium.width,
         medium.height,
         medium.data,
+        medium.duration_ms,
+        medium.thumbnail,
     )
     stored = await find(connection, workspace_id, medium.sha256)
     assert stored is not None  # either ours or the row that stood in its way, committed by then
@@ -66,7 +68,8 @@ async def page(
 async def get(connection: Connection, workspace_id: WorkspaceId, sha256: str) -> Medium | None:
     """A medium with its bytes; None when this workspace has none of that hash."""
     row = await connection.fetchrow(
-        "SELECT data, mime, filename, sha256, width, height FROM media WHERE workspace_id = $1 AND sha256 = $2",
+        "SELECT data, mime, filename, sha256, width, height, duration_ms, thumbnail FROM media "
+        "WHERE workspace_id = $1 AND sha256 = $2",
         workspace_id,
         sha256,
     )

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
+from fleetcast.domain.message import PRIORITY_REPLY
 from fleetcast.store.connection import Connection
-from fleetcast.store.transition_statements import ANSWERS_ONLY, HELD
+from fleetcast.store.transition_statements import ANSWERS_ONLY, HELD, TURN_OF
 
 ACQUIRE = """
 UPDATE shards SET owner = $1, epoch = epoch + 1, expires_at = fleetcast_now() + $2::interval
@@ -97,14 +98,15 @@ _FRONT = f"""
        ORDER BY p.priority, p.not_before, p.id LIMIT 64) r
      WHERE c.workspace_id = d.workspace_id AND c.status = 'running')) f"""
 QUEUED = f"""
-SELECT d.id AS device_id, q.id, coalesce(q.campaign_id, -q.sequence_id, 0) AS turn
+SELECT d.id AS device_id, q.id, {TURN_OF.format(m="q")} AS turn
 FROM unnest($1::bigint[]) AS asked (device_id) JOIN devices d ON d.id = asked.device_id AND d.may_answer
 CROSS JOIN LATERAL ({_FRONT} WHERE f.status = 'queued') q"""
 
 # What the dispatcher sees of a device: rows in its window, and whether any wait that are due; urgent are those without
 # a campaign.
 ROOM = f"""
-SELECT d.id AS device_id, d.workspace_id, d.min_delay, d.max_delay, q.in_window, q.urgent_in_window, q.urgent_due
+SELECT d.id AS device_id, d.workspace_id, d.min_delay, d.max_delay, q.in_window, q.urgent_in_window, q.urgent_due,
+  q.answers_in_window, q.answers_due
 FROM (
   SELECT d.* FROM devices d WHERE $1::bigint[] IS NULL AND d.id NOT IN (SELECT unnest($2::bigint[]))
   UNION ALL SELECT d.* FROM unnest($1::bigint[]) AS asked (device_id) JOIN devices d ON d.id = asked.device_id) d
@@ -114,6 +116,9 @@ CROSS JOIN LATERAL (
     count(*) FILTER (WHERE q.status IN ('queued', 'sending') AND q.campaign_id IS NULL) AS urgent_in_window,
     count(*) FILTER (WHERE q.status = 'pending' AND q.campaign_id IS NULL AND q.not_before <= (SELECT fleetcast_now())
       AND (q.expires_at IS NULL OR q.expires_at > (SELECT fleetcast_now()))) AS urgent_due,
+    count(*) FILTER (WHERE q.status IN ('queued', 'sending') AND q.priority = {PRIORITY_REPLY}) AS answers_in_window,
+    count(*) FILTER (WHERE q.status = 'pending' AND q.priority = {PRIORITY_REPLY}
+      AND q.not_before <= (SELECT fleetcast_now()) AND q.expires_at > (SELECT fleetcast_now())) AS answers_due,
     count(*) FILTER (WHERE q.status = 'pending' AND q.not_before <= (SELECT fleetcast_now())
       AND NOT ({ANSWERS_ONLY.format(m="q")})) AS due
   FROM ({_FRONT}) q) q
@@ -168,14 +173,19 @@ class Room:
     """Of them, those without a campaign."""
     urgent_due: int
     """Rows without a campaign that wait and are due."""
+    answers_in_window: int
+    answers_due: int
+    """Of both, those to people who wrote lately."""
 
     def room(self, window: int) -> int:
         """How many rows to add to a window of this size.
 
-        Rows without a campaign do not wait until those of campaigns leave room: they find a window of their own.
+        Rows without a campaign do not wait until those of campaigns leave room, nor answers until the others do: they
+        find windows of their own.
         """
         own = min(self.urgent_due, window - self.urgent_in_window, 2 * window - self.in_window)
-        return max(window - self.in_window, own)
+        answers = min(self.answers_due, window - self.answers_in_window, 3 * window - self.in_window)
+        return max(window - self.in_window, own, answers)
 
 
 async def acquire(connection: Connection, owner: str, home: str | None, seconds: float, most: int) -> dict[int, int]:

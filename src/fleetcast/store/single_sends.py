@@ -18,7 +18,8 @@ _INSERT = f"""
 INSERT INTO broadcast_messages (workspace_id, device_id, lead_id, content_id, not_before, expires_at, created_at,
   shard_id, priority, shared, recipient, dedupe_key, variables)
 SELECT d.workspace_id, d.id, l.id, $4, clock.now, clock.now + $5::interval, clock.now, d.shard_id,
-  CASE WHEN {_WROTE.format(d="d", sender="$3", within="$7")} THEN {PRIORITY_REPLY} ELSE {PRIORITY_SINGLE} END,
+  CASE WHEN $5::interval <= $7::interval AND {_WROTE.format(d="d", sender="$3", within="$7")}
+    THEN {PRIORITY_REPLY} ELSE {PRIORITY_SINGLE} END,
   coalesce(l.shared, false), $3, $6, '{{}}'
 FROM (SELECT fleetcast_now() AS now) clock, devices d LEFT JOIN leads l ON l.device_id = d.id AND l.phone = $3
 WHERE d.workspace_id = $1 AND d.id = $2 AND d.deleted_at IS NULL
@@ -41,7 +42,8 @@ async def insert(
     key: str,
 ) -> MessageId | None:
     """A message that is due at once, of the device's lead with that phone if there is one. To somebody who wrote to the
-    device lately it is an answer: it goes first, and also while WhatsApp lets the device begin nothing new.
+    device lately, and not to wait for longer, it is an answer: it goes first, and also while WhatsApp lets the device
+    begin nothing new.
 
     None when the key is taken, or the device is not there (any more).
     """

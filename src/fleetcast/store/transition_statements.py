@@ -11,7 +11,7 @@ in the midst of claims and results must wait for them and not they for it as wel
 """
 
 from fleetcast.domain.device import NAMELESS
-from fleetcast.domain.message import PRIORITY_REPLY, Reason
+from fleetcast.domain.message import ANSWERS, PRIORITY_REPLY, Reason
 from fleetcast.store.leads import LEAD_VARIABLES_SQL
 
 CLOCK = "clock AS MATERIALIZED (SELECT fleetcast_now() AS now)"
@@ -41,8 +41,12 @@ NOT_SUPPRESSED = (
 )
 """The one rule of who may be written to, asked at planning, at T1 and again at T2. `{m}`: alias with both columns."""
 
-TURN_OF = "coalesce({m}.campaign_id, -{m}.sequence_id, 0)"
-"""By what a sender paces a message and in which turn it goes: its campaign, minus its sequence, or 0 for neither."""
+TURN_OF = (
+    "coalesce({m}.campaign_id, -{m}.sequence_id, "
+    f"CASE WHEN {{m}}.priority > {PRIORITY_REPLY} THEN 0 ELSE {ANSWERS} END)"
+)
+"""By what a sender paces a message and in which turn it goes: its campaign, minus its sequence, or for a message of
+neither whether it is an answer."""
 
 SENT_ON = (
     "({m}.enrolment_id IS NULL OR EXISTS (SELECT 1 FROM enrolments e JOIN sequences q ON q.id = e.sequence_id "
@@ -88,7 +92,8 @@ pick AS MATERIALIZED (
        WHERE c.workspace_id = d.workspace_id AND c.status = 'running' AND d.is_ready)
     ) z ORDER BY z.priority, z.turn, z.id LIMIT need.room) m),
 moved AS (
-  UPDATE broadcast_messages b SET status = 'queued', queued_at = clock.now FROM pick, clock
+  UPDATE broadcast_messages b
+  SET status = 'queued', queued_at = clock.now, reason = nullif(b.reason, '{Reason.PERSON_IN_DOUBT}') FROM pick, clock
   WHERE b.ctid = pick.tid AND b.id = pick.id AND b.status = 'pending'
   RETURNING b.shard_id, b.device_id, b.id, b.campaign_id, {TURN_OF.format(m="b")} AS turn),
 {_tally("pending", "queued")}

@@ -27,7 +27,9 @@ _ID = attrgetter("id")
 
 
 class Queued(NamedTuple):
-    """A row that T1 put into its device's window; `campaign` is its turn: minus a sequence, 0 for a row of neither."""
+    """A row that T1 put into its device's window; `campaign` is its turn: minus a sequence, 0 or `ANSWERS` for a row of
+    neither.
+    """
 
     shard: int
     device: int
@@ -45,7 +47,7 @@ class Claim(NamedTuple):
     shard: int
     device: int
     campaign: int
-    """Minus its sequence, where it has one; 0 for a message of neither."""
+    """Minus its sequence, where it has one; 0 or `ANSWERS` for a message of neither."""
     gap_ms: int
 
 

@@ -26,12 +26,19 @@ class DeviceHandle:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A picture or document to send, already sniffed and bounded."""
+    """A picture, video, audio or document to send, already sniffed and bounded."""
 
     sha256: str
     mime: str
     filename: str
     data: bytes
+    width: int | None = None
+    """Pixels, of a picture or video; None where there is nothing to see."""
+    height: int | None = None
+    duration_ms: int | None = None
+    """Of a video or audio."""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    """A small JPEG of a video, where there is one."""
 
 
 class Outbound(NamedTuple):

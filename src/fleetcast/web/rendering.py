@@ -152,6 +152,7 @@ def _environment() -> Environment:
         span=words.span,
         span_short=words.span_short,
         lateness=words.lateness,
+        clip=words.clip,
         bytes=words.size,
         compact=words.compact,
         plural=words.plural,

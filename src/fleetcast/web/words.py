@@ -151,7 +151,7 @@ SAID: dict[str, str | tuple[str, str]] = {
     "step-removed": ("The step is removed.", "The step is removed; {n} people go on with the next one."),
     "enrolments-stopped": ("One person was taken out.", "{n} people were taken out."),
     "lead-changed": "What is known of this person is changed.",
-    "lead-written": "Your message goes out at the device's next turn.",
+    "lead-written": "Your message leaves as soon as it is the device's turn.",
     "lead-unwanted": "Nothing was sent: this person asked for no more messages.",
     "lead-given": "It is written down that they agreed.",
     "lead-refused": "They are never written to again from this workspace.",
@@ -250,6 +250,13 @@ def span(seconds: float) -> str:
         hours, rest = divmod(minutes, 60)
         return f"{hours} h {rest} min" if rest else f"{hours} h"
     return f"{round(minutes / 1440)} days"
+
+
+def clip(seconds: float) -> str:
+    """How long something plays, as players write it: `0:07`, `12:05`, `1:02:03`."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def lateness(seconds: float) -> str:

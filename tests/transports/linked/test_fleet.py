@@ -1,6 +1,7 @@
 """Linked devices in a running Fleetcast: linked, killed, logged out, handed over; judged by what came to phones."""
 
 import asyncio
+import base64
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,13 +33,15 @@ from fleetcast.services.media import LocalFile, Source
 from fleetcast.services.messages import Story, show_message
 from fleetcast.services.single_sends import SingleSend, send_message
 from fleetcast.services.workspaces import Workspace, create_workspace
-from fleetcast.store import identity
+from fleetcast.store import identity, shards
 from fleetcast.store.invariants import broken_invariants
 from fleetcast.transports.linked.client import LinkedTransport
 from testbed.whatsapp_web.behaviour import Ack, Receipts, Treatment
 from testbed.whatsapp_web.control import Control
 from testbed.whatsapp_web.launch import Testbed
+from testbed.whatsapp_web.protobufs import Message
 from testbed.whatsapp_web.session_files import SessionFiles
+from tests import recordings
 from tests.running import until
 from tests.store.broadcast import move_time
 from tests.transports.linked.scene import PNG, environment, fresh_number, kill_children
@@ -201,6 +204,25 @@ async def test_a_campaign_with_a_picture_arrives_with_its_caption_byte_for_byte(
         (arrival,) = await fleet.control.arrivals(person)
         assert (arrival.kind, arrival.text, arrival.mime) == ("image", "Look", "image/png")
         assert await fleet.control.file(arrival.file_sha256) == PNG
+
+
+async def test_a_campaign_with_a_video_arrives_with_what_was_found_in_it_when_it_was_stored(
+    fleet: LinkedFleet, tmp_path: Path
+) -> None:
+    film = tmp_path / "offer.mp4"
+    film.write_bytes(recordings.video())
+    people = [fresh_number() for _ in range(2)]
+    async with fleet.sender():
+        device = await fleet.linked("Shop", fresh_number())
+        campaign = await fleet.campaign("Look", device, leads={"Shop": people}, media=LocalFile(film))
+        assert await fleet.finished(campaign) == {"sent": 2}
+    for person in people:
+        (arrival,) = await fleet.control.arrivals(person)
+        assert (arrival.kind, arrival.text, arrival.mime, arrival.seconds) == ("video", "Look", "video/mp4", 1)
+        assert await fleet.control.file(arrival.file_sha256) == recordings.video()
+        told = Message.FromString(base64.b64decode(arrival.plain)).videoMessage
+        assert (told.width, told.height) == (64, 48)
+        assert told.jpegThumbnail.startswith(b"\xff\xd8\xff")
 
 
 async def test_f24_each_lead_is_written_to_by_its_own_device_and_by_no_other(fleet: LinkedFleet) -> None:
@@ -430,6 +452,11 @@ async def test_a_person_of_whom_the_last_message_is_in_doubt_gets_the_next_one_o
         assert await broken_invariants(connection) == []
 
 
+async def heard(fleet: LinkedFleet) -> bool:
+    async with fleet.runtime.db.connection() as connection:
+        return bool(await connection.fetchval("SELECT count(*) FROM inbox WHERE kind = 'reply'"))
+
+
 async def test_a_number_that_may_begin_nothing_new_answers_who_wrote_and_keeps_all_else(fleet: LinkedFleet) -> None:
     writer, stranger, owner = fresh_number(), fresh_number(), fresh_number()
     async with fleet.sender():
@@ -441,11 +468,7 @@ async def test_a_number_that_may_begin_nothing_new_answers_who_wrote_and_keeps_a
         (companion,) = (await fleet.control.phone(owner)).companions
         await fleet.control.say(writer, companion.name, "When do you open?")
 
-        async def was_heard() -> bool:
-            async with fleet.runtime.db.connection() as connection:
-                return bool(await connection.fetchval("SELECT count(*) FROM inbox WHERE kind = 'reply'"))
-
-        await until(was_heard)
+        await until(lambda: heard(fleet))
         campaign = await fleet.campaign("Sale", device, leads={"Shop": [writer]})
         answer = await message(fleet, device, writer, "At nine")
         await becomes(fleet, answer, MessageStatus.SENT)
@@ -456,3 +479,45 @@ async def test_a_number_that_may_begin_nothing_new_answers_who_wrote_and_keeps_a
     assert await fleet.texts(stranger) == []
     async with fleet.runtime.db.connection() as connection:
         assert await broken_invariants(connection) == []
+
+
+async def test_a_number_that_is_refused_even_an_answer_waits_for_its_end_and_asks_no_more(fleet: LinkedFleet) -> None:
+    writer, owner = fresh_number(), fresh_number()
+    async with fleet.sender():
+        device = await fleet.linked("Shop", owner)
+        (companion,) = (await fleet.control.phone(owner)).companions
+        await fleet.control.say(writer, companion.name, "Hello?")
+        await until(lambda: heard(fleet))
+        await fleet.control.treat(Treatment(error=463), sender=owner)
+        answer = await message(fleet, device, writer, "Hello")
+        locked = await fleet.is_now(device, DeviceState.RESTRICTED)
+        assert not locked.may_answer
+        async with fleet.runtime.db.connection() as connection:
+            await connection.execute("UPDATE broadcast_messages SET not_before = fleetcast_now()")
+            assert await shards.room(connection, None) == [], "nobody is given anything"
+        assert (await story(fleet, answer)).message.attempts == 1
+
+
+async def test_no_second_attempt_to_a_person_is_opened_before_the_table_says_how_the_first_one_ended(
+    fleet: LinkedFleet,
+) -> None:
+    """Whatever dies between the two, at most one of them is in doubt."""
+    async with fleet.runtime.db.connection() as connection:
+        await connection.execute(
+            "CREATE TABLE beside (id bigint);"
+            "CREATE FUNCTION note_overlap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "INSERT INTO beside SELECT id FROM broadcast_messages o WHERE o.device_id = NEW.device_id "
+            "AND o.recipient = NEW.recipient AND o.id <> NEW.id AND o.status IN ('sending', 'in_doubt'); "
+            "RETURN NULL; END $$;"
+            "CREATE TRIGGER note_overlap AFTER UPDATE OF status ON broadcast_messages FOR EACH ROW "
+            "WHEN (NEW.status = 'sending') EXECUTE FUNCTION note_overlap()"
+        )
+    person = fresh_number()
+    async with fleet.sender():
+        device = await fleet.linked("Shop", fresh_number())
+        made = [await message(fleet, device, person, f"{n}") for n in range(20)]
+        for each in made:
+            await becomes(fleet, each, MessageStatus.SENT)
+    async with fleet.runtime.db.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM beside") == 0
+    assert len(await fleet.texts(person)) == 20

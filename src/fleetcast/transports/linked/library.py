@@ -23,7 +23,13 @@ from neonize._binder import ProxySettings
 from neonize.aioze import events
 from neonize.aioze.client import NewAClient
 from neonize.events import INT_TO_EVENT
-from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import DocumentMessage, ExtendedTextMessage, ImageMessage
+from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
+    AudioMessage,
+    DocumentMessage,
+    ExtendedTextMessage,
+    ImageMessage,
+    VideoMessage,
+)
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message as Content
 from neonize.utils.enum import MediaType
 from neonize.utils.jid import Jid2String, build_jid
@@ -50,6 +56,7 @@ from fleetcast.transports.linked.happenings import (
     Silent,
     Up,
 )
+from fleetcast.transports.linked.protocol import File
 
 FIRST_EVENT_SECONDS = 3.0
 """How long nobody else may connect, send or end a session after one began to connect and said nothing yet."""
@@ -64,6 +71,14 @@ _SILENT_KINDS = frozenset({"protocolMessage", "reactionMessage", "senderKeyDistr
 """Of messages that a person did not write as a message."""
 _CAPTIONED = ("imageMessage", "videoMessage", "documentMessage")
 _CHOSEN = (("buttonsResponseMessage", "selectedDisplayText"), ("listResponseMessage", "title"))
+_MEDIA_TYPES = {
+    "image": MediaType.MediaImage,
+    "video": MediaType.MediaVideo,
+    "audio": MediaType.MediaAudio,
+    "document": MediaType.MediaDocument,
+}
+_OPUS = "audio/ogg; codecs=opus"
+"""How phones name what they record."""
 _SERVER_ERROR = re.compile(r"server returned error (\d+)")
 
 
@@ -190,10 +205,9 @@ class Client:
         """The number behind a LID; None: the session does not know it. Raises LibraryError."""
         return str((await self._call(self._client.get_pn_from_lid(build_jid(lid, _LID)))).User) or None
 
-    async def upload(self, kind: str, data: bytes) -> Upload:
-        """Upload a file; `kind` is `image` or `document`. Raises LibraryError."""
-        wanted = MediaType.MediaImage if kind == "image" else MediaType.MediaDocument
-        lies = await self._call(self._client.upload(data, wanted))
+    async def upload(self, kind: str, data: bytes, small: bytes | None) -> Upload:
+        """Upload a file; `kind` is image, video, audio or document, `small` a JPEG of a video. Raises LibraryError."""
+        lies = await self._call(self._client.upload(data, _MEDIA_TYPES[kind]))
         shared = {
             "URL": lies.url,
             "directPath": lies.DirectPath,
@@ -202,23 +216,17 @@ class Client:
             "fileSHA256": lies.FileSHA256,
             "fileLength": lies.FileLength,
         }
-        small = thumbnail(data) if kind == "image" else None
+        if kind == "image":
+            small = thumbnail(data)
         return Upload(kind, shared | ({"JPEGThumbnail": small} if small else {}))
 
     async def send_text(self, user: str, text: str) -> str:
         """Send a text, as it is; the message's id. Raises LibraryError."""
         return await self._send(user, Content(extendedTextMessage=ExtendedTextMessage(text=text)))
 
-    async def send_file(self, user: str, upload: Upload, *, mime: str, filename: str, caption: str) -> str:
+    async def send_file(self, user: str, upload: Upload, file: File, caption: str) -> str:
         """Send an uploaded file; the message's id. Raises LibraryError."""
-        if upload.kind == "image":
-            message = Content(imageMessage=ImageMessage(mimetype=mime, caption=caption, **upload.fields))
-        else:
-            document = DocumentMessage(
-                mimetype=mime, fileName=filename, title=filename, caption=caption, **upload.fields
-            )
-            message = Content(documentMessage=document)
-        return await self._send(user, message)
+        return await self._send(user, _message_of(upload, file, caption))
 
     async def _send(self, user: str, message: Message) -> str:
         return str((await self._call(self._client.send_message(build_jid(user), message))).ID)
@@ -254,6 +262,24 @@ class Client:
         if self._write_down is not None and isinstance(happening, Marks | Incoming):
             happening = self._write_down(happening)
         self._loop.call_soon_threadsafe(self._tell, happening)
+
+
+def _message_of(upload: Upload, file: File, caption: str) -> Message:
+    """A message around a file. `seconds` as phones show them; a caption wherever WhatsApp has one."""
+    shared, size = {"mimetype": file.mime, **upload.fields}, {"width": file.width, "height": file.height}
+    seconds = max(1, round((file.duration_ms or 0) / 1000))
+    match upload.kind:
+        case "image":
+            return Content(imageMessage=ImageMessage(caption=caption, **size, **shared))
+        case "video":
+            return Content(videoMessage=VideoMessage(caption=caption, seconds=seconds, **size, **shared))
+        case "audio":
+            # Phones write Ogg with Opus for voice messages only, and some play it as nothing else.
+            is_voice = file.mime == "audio/ogg"
+            shared |= {"mimetype": _OPUS} if is_voice else {}
+            return Content(audioMessage=AudioMessage(seconds=seconds, PTT=is_voice, **shared))
+    name = {"fileName": file.filename, "title": file.filename}
+    return Content(documentMessage=DocumentMessage(caption=caption, **name, **shared))
 
 
 async def _unused(_: Any, __: Any) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -295,7 +295,7 @@ class ChildProcess:
                     break
                 sending.answer = loop.create_future()
                 held = held or await self._turn_for_a_file(ends)
-                self.write(frame, b"" if media is None else media.data)
+                self.write(*_with_bytes(frame, media))
         finally:
             if held:
                 self._files.release()
@@ -334,6 +334,13 @@ class ChildProcess:
                 error: SendError = Unknown("process_ended", GONE) if sending.begun else NotSent("disconnected", GONE)
                 sending.answer.set_exception(error)
                 sending.answer.exception()  # who waited may have stopped
+
+
+def _with_bytes(frame: Send, media: Media | None) -> tuple[Send, bytes]:
+    """The order with all that an upload needs."""
+    if media is None or frame.file is None:
+        return frame, b""
+    return replace(frame, file=frame.file.complete(media)), media.data
 
 
 def _clean(environment: Mapping[str, str]) -> dict[str, str]:

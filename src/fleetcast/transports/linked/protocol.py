@@ -7,9 +7,10 @@ contents of a file to send. Times of `deadline` are of the monotonic clock, whic
     child → parent   Hello, Doing, Begun, Sent, Refused, Done, Told
 """
 
+import base64
 import json
 from asyncio import IncompleteReadError, LimitOverrunError, StreamReader, StreamWriter
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Any, Self, get_args, get_origin, get_type_hints
@@ -18,6 +19,7 @@ from fleetcast.domain.identifiers import DeviceId, Phone
 from fleetcast.domain.pairing import Code
 from fleetcast.transports.base import (
     Inbound,
+    Media,
     Outbound,
     OwnEcho,
     Paired,
@@ -29,7 +31,7 @@ from fleetcast.transports.base import (
 )
 from fleetcast.transports.linked.happenings import Incoming, Marks
 
-VERSION = 1
+VERSION = 2
 LONGEST_LINE = 2 * 1024 * 1024
 """Bytes; a text may have 65,536 characters, each of twelve bytes at most."""
 
@@ -57,6 +59,21 @@ class File:
     sha256: str
     mime: str
     filename: str
+    width: int | None = None
+    height: int | None = None
+    duration_ms: int | None = None
+    thumbnail: str | None = None
+    """Base64; only where the bytes follow."""
+
+    @classmethod
+    def of(cls, media: Media) -> Self:
+        """A file as it is named where its bytes do not follow."""
+        return cls(media.sha256, media.mime, media.filename, media.width, media.height, media.duration_ms)
+
+    def complete(self, media: Media) -> Self:
+        """The same, for where they do."""
+        small = None if media.thumbnail is None else base64.b64encode(media.thumbnail).decode("ascii")
+        return replace(self, thumbnail=small)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +111,7 @@ class Send:
     def of(cls, message: Outbound, deadline: float, number: int) -> Self:
         """The order to send a message, as a number among those of a child."""
         media = message.media
-        file = None if media is None else File(media.sha256, media.mime, media.filename)
+        file = None if media is None else File.of(media)
         to, reference, text = message.recipient, message.reference, message.text
         return cls(number, message.device, to, reference, text, file, message.is_answer, deadline)
 

@@ -6,6 +6,7 @@ is left to it, and the connection is begun anew once another one wants to leave.
 """
 
 import asyncio
+import base64
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ UPLOAD_SECONDS = 24 * 3600.0
 PICTURES = frozenset({"image/jpeg", "image/png"})
 DOCUMENTS = frozenset({"application/pdf", "image/webp"})
 """WhatsApp shows WebP as a sticker or not at all: it goes as a file."""
+VIDEOS = frozenset({"video/mp4", "video/3gpp"})
+AUDIO = frozenset({"audio/mp4", "audio/mpeg", "audio/aac", "audio/amr", "audio/ogg"})
 
 
 @dataclass(slots=True)
@@ -122,8 +125,11 @@ class Sending:
         if order.file is None:
             return _Ready(client, user, None)
         if (kind := _kind(order.file)) is None:
-            detail = f"{order.file.mime} is not sent by linked devices: send a JPEG or PNG picture or a document"
+            detail = f"{order.file.mime} is not sent by linked devices: send a picture, video, audio or document"
             return Refused(order.number, Verdict.CONTENT, "kind_of_file", detail)
+        if kind == "audio" and order.text.strip():
+            detail = "WhatsApp shows no text with audio: send it as a message of its own"
+            return Refused(order.number, Verdict.CONTENT, "text_with_audio", detail)
         known = self._uploads.get(order.file.sha256)
         if known is not None and self._clock.monotonic() - known[1] < UPLOAD_SECONDS:
             return _Ready(client, user, known[0])
@@ -154,7 +160,8 @@ class Sending:
         return self._known[recipient]
 
     async def _upload(self, client: Client, kind: str, file: File, data: bytes) -> Upload:
-        upload = await client.upload(kind, data)
+        small = None if file.thumbnail is None else base64.b64decode(file.thumbnail)
+        upload = await client.upload(kind, data, small)
         self._uploads[file.sha256] = (upload, self._clock.monotonic())
         while len(self._uploads) > UPLOADS:
             self._uploads.popitem(last=False)
@@ -217,7 +224,7 @@ class Sending:
     def _judge(self, order: Send, error: LibraryError) -> Refused:
         text, code = str(error), error.server_code
         if code == TIME_LOCK:
-            self._session.lock_new_chats()
+            self._session.lock_new_chats(may_answer=not order.is_answer)
             return Refused(order.number, Verdict.DEVICE, "time_lock", words.TIME_LOCK)
         if code == SLOW_DOWN:
             detail = "WhatsApp says that it is too much at once"
@@ -246,13 +253,11 @@ class _Ready:
         """The one call that lets it leave; the message's id."""
         if self.upload is None or order.file is None:
             return await self.client.send_text(self.user, order.text)
-        file = order.file
-        return await self.client.send_file(
-            self.user, self.upload, mime=file.mime, filename=file.filename, caption=order.text
-        )
+        return await self.client.send_file(self.user, self.upload, order.file, order.text)
 
 
 def _kind(file: File) -> str | None:
-    if file.mime in PICTURES:
-        return "image"
-    return "document" if file.mime in DOCUMENTS else None
+    for kind, types in (("image", PICTURES), ("video", VIDEOS), ("audio", AUDIO), ("document", DOCUMENTS)):
+        if file.mime in types:
+            return kind
+    return None

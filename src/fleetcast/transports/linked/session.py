@@ -266,12 +266,14 @@ class Session:
 
     # restrictions
 
-    def lock_new_chats(self) -> None:
-        """WhatsApp refused a message to somebody new and counts each further attempt: stop for hours."""
+    def lock_new_chats(self, *, may_answer: bool) -> None:
+        """WhatsApp refused a message to somebody new and counts each further attempt: stop for hours, but for answers
+        unless it was one.
+        """
         hours = LOCK_HOURS[min(self._notes.locks, len(LOCK_HOURS) - 1)]
         self._notes = replace(self._notes, locks=self._notes.locks + 1)
         self._note_restriction(
-            self._around.clock.now() + timedelta(hours=hours), words.TIME_LOCK, may_answer=True, told=True
+            self._around.clock.now() + timedelta(hours=hours), words.TIME_LOCK, may_answer=may_answer, told=True
         )
 
     def new_chat_worked(self) -> None:

@@ -250,7 +250,7 @@ def event_from_frame(frame: Frame) -> Inbound:
             case EventKind.STATE:
                 until = datetime.fromisoformat(frame["until"]) if frame["until"] else None
                 state = DeviceState(frame["state"])
-                may_answer, replaced = bool(frame["may_answer"]), bool(frame["replaced"])
+                may_answer, replaced = bool(frame.get("may_answer")), bool(frame["replaced"])
                 return StateChange(event_id, device, state, at, frame["reason"], until, may_answer, replaced)
             case EventKind.PAIRING_CODE:
                 kind, valid_for = CodeKind(frame["code"]), float(frame["valid_for"])

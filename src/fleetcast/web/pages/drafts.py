@@ -8,14 +8,13 @@ from fastapi.responses import HTMLResponse, Response
 
 from fleetcast.domain.campaign import CampaignStatus
 from fleetcast.domain.identifiers import CampaignId
-from fleetcast.domain.media import ALLOWED
 from fleetcast.errors import Conflict, InvalidInput, InvalidInputs
 from fleetcast.services import campaigns, devices, drafting
 from fleetcast.services.audience_look import LeadCounts
 from fleetcast.services.campaigns import CampaignFields, CampaignReport
 from fleetcast.services.drafting import DraftLook
 from fleetcast.web import rendering
-from fleetcast.web.fields import seconds
+from fleetcast.web.fields import MEDIA, seconds
 from fleetcast.web.pages.campaigns import SECTION, ThisCampaign
 from fleetcast.web.place import Place, Sending
 
@@ -259,7 +258,7 @@ async def _form(
         choices=await devices.choose_devices(here.runtime, here.workspace.id, chosen),
         niches=await drafting.known_niches(here.runtime, here.workspace.id),
         largest=here.runtime.settings.media_max_bytes,
-        kinds=",".join(ALLOWED),
+        kinds=MEDIA,
         look=look,
         own_zone="",
         **rendering.refusal(trouble),

@@ -1,5 +1,6 @@
 """One of the people who are written to, and the way in for files. The list of them is `lead_list`."""
 
+import hashlib
 import secrets
 from typing import Annotated
 
@@ -112,6 +113,11 @@ async def _one(
     )
 
 
+def _key(once: str, text: str) -> str | None:
+    """Of a form that may be sent twice; who goes back and writes something else means another message."""
+    return f"{once}-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if once else None
+
+
 async def _device_of(here: Place, device_id: DeviceId) -> Device | None:
     """Whose lead it is; None when that was removed."""
     try:
@@ -166,7 +172,9 @@ async def write_to(
     stored = (await leads.show_lead(here.runtime, here.workspace.id, LeadId(lead_id))).stored
     asked = SingleSend(stored.device_id, stored.lead.phone, text)
     try:
-        made = await send_message(here.runtime, here.workspace.id, asked, actor=here.access.actor, once=once or None)
+        made = await send_message(
+            here.runtime, here.workspace.id, asked, actor=here.access.actor, once=_key(once, text)
+        )
     except InvalidInput as error:
         return await _one(request, here, LeadId(lead_id), trouble=error, text=text)
     return here.to(f"/leads/{lead_id}", "lead-unwanted" if made.status is MessageStatus.SKIPPED else "lead-written")

@@ -15,6 +15,7 @@ from fleetcast.services import campaigns, drafting, media
 from fleetcast.services.audience_look import LeadCounts
 from fleetcast.services.devices import choose_devices
 from fleetcast.web import rendering
+from fleetcast.web.byte_ranges import part_of
 from fleetcast.web.pages.campaigns import ThisCampaign
 from fleetcast.web.pages.drafts import Devices, Given, look_at_form
 from fleetcast.web.place import Looking, Sending
@@ -80,8 +81,8 @@ async def device_choices(
 
 
 @router.get("/campaigns/media/{sha256}")
-async def picture(here: Looking, sha256: Annotated[str, Path(max_length=64)]) -> Response:
-    """A picture or document of this workspace, for a page that shows it."""
+async def medium(request: Request, here: Looking, sha256: Annotated[str, Path(max_length=64)]) -> Response:
+    """A picture, video, audio or document of this workspace, for a page that shows it; players ask for parts of it."""
     found = await media.read_medium(here.runtime, here.workspace.id, sha256)
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.filename, safe='')}",
@@ -89,4 +90,4 @@ async def picture(here: Looking, sha256: Annotated[str, Path(max_length=64)]) ->
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": KEPT,
     }
-    return Response(found.data, media_type=found.mime, headers=headers)
+    return part_of(request, found.data, found.mime, found.sha256, headers)

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends, Form, Path, Request
 from fastapi.responses import HTMLResponse, Response
 
 from fleetcast.domain.identifiers import SequenceId, StepId
-from fleetcast.domain.media import ALLOWED
 from fleetcast.domain.timeline import At, write_span
 from fleetcast.errors import Conflict, InvalidInput, InvalidInputs, NotFound
 from fleetcast.services import sequence_steps, sequences
@@ -15,6 +14,7 @@ from fleetcast.services.sequence_fields import StepFields
 from fleetcast.services.sequence_looks import StepLook, look_at_audience_of, look_at_step
 from fleetcast.services.sequences import SequenceShown, Step
 from fleetcast.web import rendering
+from fleetcast.web.fields import MEDIA
 from fleetcast.web.pages.sequences import SECTION, ThisSequence, number, sequence_page
 from fleetcast.web.place import Place, Sending
 
@@ -251,6 +251,6 @@ async def _form(
         given=given,
         look=await _look(request, here, shown.sequence.id, given, step.id if step else None),
         largest=here.runtime.settings.media_max_bytes,
-        kinds=",".join(ALLOWED),
+        kinds=MEDIA,
         **rendering.refusal(trouble),
     )

@@ -1,4 +1,4 @@
-/* Writing a campaign: the server is asked again what it comes to after each change, niches become chips, a picture is
+/* Writing a campaign: the server is asked again what it comes to after each change, niches become chips, a file is
    dropped, pasted, chosen or fetched, and leaving with something unsaved is asked about. Without this script the form
    is a plain form. */
 (() => {
@@ -14,7 +14,7 @@
   form.elements.own_zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
   for (const kind of ["input", "change"]) form.addEventListener(kind, (event) => { if (!("quiet" in event.target.dataset)) changed(); });
   form.addEventListener("submit", (event) => {
-    if (busy) { event.preventDefault(); say("The picture is still on its way. Wait for it, or remove it."); return; }
+    if (busy) { event.preventDefault(); say("The file is still on its way. Wait for it, or remove it."); return; }
     dirty = false;
   });
   window.addEventListener("beforeunload", (event) => { if (dirty) event.preventDefault(); });
@@ -68,7 +68,7 @@
     show();
   }
 
-  // A picture or document
+  // A picture, video, audio or document
   const media = form.querySelector("[data-media]");
   const part = (name) => media.querySelector(`[data-${name}]`);
   const say = (text) => { if (media) { part("trouble").textContent = text || ""; part("trouble").hidden = !text; } };
@@ -83,6 +83,12 @@
     drop.hidden = have;
     part("address").hidden = have;
   };
+  const clip = (ms) => {
+    const all = Math.max(1, Math.round(ms / 1000));
+    const two = (n) => String(n).padStart(2, "0");
+    const [hours, minutes] = [Math.floor(all / 3600), Math.floor(all / 60) % 60];
+    return hours ? `${hours}:${two(minutes)}:${two(all % 60)}` : `${minutes}:${two(all % 60)}`;
+  };
   const settle = (state) => {
     busy = null;
     part("progress").hidden = true;
@@ -92,9 +98,12 @@
     settle("");
     field.value = told.sha256;
     part("name").textContent = told.filename;
-    part("facts").textContent = `${told.width ? `${told.width.toLocaleString("en")} × ${told.height.toLocaleString("en")}, ` : ""}${size(told.size)}`;
-    part("thumb").hidden = !told.width;
-    if (told.width) part("thumb").src = media.dataset.shown.replace("/0", `/${told.sha256}`);
+    const seen = told.width ? [`${told.width.toLocaleString("en")} × ${told.height.toLocaleString("en")}`] : [];
+    part("facts").textContent = [...seen, ...(told.duration_ms ? [clip(told.duration_ms)] : []), size(told.size)].join(", ");
+    const still = told.mime.startsWith("image/");
+    form.elements.body.required = !told.mime.startsWith("audio/");
+    part("thumb").hidden = !still;
+    if (still) part("thumb").src = media.dataset.shown.replace("/0", `/${told.sha256}`);
     part("have").hidden = false;
     arrange();
     changed();
@@ -121,7 +130,8 @@
   };
   const take = (chosen) => {
     if (!chosen) return;
-    if (chosen.type && !media.dataset.kinds.split(",").includes(chosen.type)) return refuse(`${chosen.name} is ${chosen.type}. Choose a JPEG, PNG or WebP picture or a PDF document.`);
+    // Systems have many names for the types of videos and audio: what they are is seen by the server.
+    if (chosen.type && !/^(audio|video)\//.test(chosen.type) && !media.dataset.kinds.split(",").includes(chosen.type)) return refuse(`${chosen.name} is ${chosen.type}. Choose a JPEG, PNG or WebP picture, an MP4 or 3GP video, an audio or a PDF document.`);
     if (chosen.size > Number(media.dataset.largest)) return refuse(`${chosen.name} has ${size(chosen.size)}; at most ${size(Number(media.dataset.largest))} can be sent. Make it smaller.`);
     part("state").textContent = `${chosen.name} is on its way.`;
     send(`/api/v1/media?filename=${encodeURIComponent(chosen.name)}`, chosen, chosen.type || "application/octet-stream");
@@ -144,6 +154,7 @@
   part("remove").addEventListener("click", () => {
     busy?.abort();
     field.value = "";
+    form.elements.body.required = true;
     part("have").hidden = true;
     say("");
     settle("");
