@@ -109,6 +109,8 @@ def _mother() -> None:
         if 0 not in ready:
             continue
         if not (line := _line()):
+            for pid in logs:  # of tests that were interrupted
+                os.kill(pid, signal.SIGKILL)
             os._exit(0)
         kind, said, environment = json.loads(line)
         if pid := os.fork():
