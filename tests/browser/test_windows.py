@@ -82,7 +82,13 @@ async def test_a_test_process_that_is_killed_leaves_no_browser_behind(browser: o
     process.send_signal(signal.SIGKILL)
     await process.wait()
 
+    def lives(child: psutil.Process) -> bool:
+        try:
+            return child.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
     def all_gone() -> bool:
-        return not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+        return not any(lives(child) for child in children)
 
     await eventually(all_gone, "driver and browser end with who started them")
