@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetcast.domain.campaign import CampaignStatus
-from fleetcast.domain.identifiers import CampaignId, ContentId, WorkspaceId
-from fleetcast.domain.media import StoredMedia
+from fleetcast.domain.identifiers import CampaignId, WorkspaceId
 from fleetcast.domain.pacing import Pace, effective
 from fleetcast.errors import Conflict, InvalidInput, NotFound
 from fleetcast.runtime import Runtime
@@ -22,9 +21,9 @@ from fleetcast.services.campaign_fields import (
     check,
     media_source,
 )
+from fleetcast.services.contents import after_edit
 from fleetcast.services.naming import LONGEST_NAME
 from fleetcast.store import audit, campaigns, contents, devices, overview, workspaces
-from fleetcast.store import media as stored_media
 from fleetcast.store.campaigns import Campaign, Counts
 from fleetcast.store.connection import Connection
 from fleetcast.store.contents import Content
@@ -122,7 +121,9 @@ async def edit_campaign(
         if before.status is CampaignStatus.SCHEDULED and "schedule" in fields and changes.get("starts_at", 0) is None:
             changes["starts_at"] = await overview.now(connection)
         anew = before.started_at is not None and _is_anew(before, checked, changes)
-        content_id = await _content_for(connection, before, fields, checked, medium, copy=anew)
+        held = await contents.get(connection, workspace_id, before.content_id)
+        assert held is not None
+        content_id = await after_edit(connection, workspace_id, held, fields, checked.template, medium, copy=anew)
         if content_id != before.content_id:
             changes["content_id"] = content_id
             anew = before.started_at is not None
@@ -305,34 +306,6 @@ def _is_anew(before: Campaign, checked: Checked, changes: dict[str, Any]) -> boo
     if checked.device_ids is not None and checked.device_ids != before.device_ids:
         return True
     return bool((MADE_ANEW | {"all_devices"}) & set(changes))
-
-
-async def _content_for(
-    connection: Connection,
-    campaign: Campaign,
-    fields: CampaignFields,
-    checked: Checked,
-    given: StoredMedia | None,
-    *,
-    copy: bool,
-) -> ContentId:
-    """The content after the edit: the same row if nothing of it changed. `copy`: a row of its own in any case, which
-    tells rows planned anew from older ones. Raises InvalidInput where text and medium do not go together.
-    """
-    held = await contents.get(connection, campaign.workspace_id, campaign.content_id)
-    assert held is not None
-    body, required = held.body, list(held.required_variables)
-    if checked.template is not None:
-        body, required = fields["body"], list(checked.template.required)
-    medium = given
-    if "media" not in fields and held.media_sha256 is not None:
-        medium = await stored_media.find(connection, campaign.workspace_id, held.media_sha256)
-    if {"body", "media"} & set(fields):
-        media.check_text(body, medium, "body")
-    sha256 = None if medium is None else medium.sha256
-    if not copy and (body, sha256) == (held.body, held.media_sha256):
-        return held.id
-    return await contents.insert(connection, campaign.workspace_id, body, required, sha256)
 
 
 def _subject(campaign: Campaign) -> str:

@@ -17,11 +17,11 @@ from fleetcast.domain.timeline import Timing, check_timeline
 from fleetcast.errors import Conflict, InvalidInput, NotFound
 from fleetcast.runtime import Runtime
 from fleetcast.services import media
+from fleetcast.services.contents import after_edit
 from fleetcast.services.drafting import Reading, read_as
 from fleetcast.services.sequence_fields import StepFields, check_step, step_media
 from fleetcast.services.sequences import get_sequence, refuse_archived, subject
 from fleetcast.store import audit, contents, overview, sequence_steps, sequence_tallies, sequences, workspaces
-from fleetcast.store import media as stored_media
 from fleetcast.store.connection import Connection
 from fleetcast.store.leads import by_id
 from fleetcast.store.sequence_steps import Step
@@ -121,18 +121,7 @@ async def edit_step(
         checked = check_step(fields, await _workspace(connection, workspace_id), before.timing, may_be_empty=True)
         timing = checked.timing or before.timing
         check_timeline([timing if s.id == step_id else s.timing for s in held])
-        body, required = before.content.body, before.content.required_variables
-        if checked.template is not None:
-            body, required = fields["body"], checked.template.required
-        content_id, held_sha256 = before.content.id, before.content.media_sha256
-        medium = given
-        if "media" not in fields and held_sha256 is not None:
-            medium = await stored_media.find(connection, workspace_id, held_sha256)
-        if {"body", "media"} & set(fields):
-            media.check_text(body, medium, "body")
-        sha256 = None if medium is None else medium.sha256
-        if (body, sha256) != (before.content.body, held_sha256):
-            content_id = await contents.insert(connection, workspace_id, body, required, sha256)
+        content_id = await after_edit(connection, workspace_id, before.content, fields, checked.template, given)
         if (timing, content_id) != (before.timing, before.content.id):
             await sequence_steps.update(connection, workspace_id, step_id, timing, content_id)
             await sequences.touch_timeline(connection, workspace_id, sequence_id, retimed=timing != before.timing)
